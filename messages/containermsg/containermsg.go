@@ -1,0 +1,117 @@
+// Package containermsg is what a container actor receives: a sealed family, folded by containerplan.
+package containermsg
+
+import (
+	"time"
+
+	v1 "k8s.io/api/core/v1"
+	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
+
+	"github.com/troupe-dev/troupe/messages/model"
+)
+
+// Event is a message to a container actor. The family is sealed.
+type Event interface{ containerEvent() }
+
+type (
+	// Desired is the pod's newest object; the container finds itself in it by name.
+	Desired struct{ Pod *v1.Pod }
+	// Grant is the pod's permission to run in this sandbox. It stands until Revoke or a newer Grant.
+	Grant struct {
+		Sandbox       model.SandboxID
+		SandboxConfig *runtimeapi.PodSandboxConfig
+		IPs           []string
+		Mounts        map[string]model.VolumeMount
+	}
+	// Revoke takes the permission back: stop, and do not start again. Grace only ever shrinks; Deadline is the moment
+	// at which the grace has run out. After names containers that must have ended first (sidecar order).
+	Revoke struct {
+		Reason   string
+		Message  string
+		Grace    time.Duration
+		Deadline time.Time
+	}
+	// Restart forgets the past of this container for a new round (new sandbox, RestartAllContainers).
+	Restart struct{}
+	// Prefetch asks for the image ahead of the container's turn; nothing of it shows.
+	Prefetch struct{}
+	// ImageReady says that the image is present. Ref is what CreateContainer is given.
+	ImageReady struct{ Image, Ref string }
+	// ImageFailed says that the image could not be had; Reason is ErrImagePull, ImagePullBackOff, ErrImageNeverPull,
+	// InvalidImageName, ErrImageInspect, RegistryUnavailable or SignatureValidationFailed. RetryAt is when to ask again.
+	ImageFailed struct {
+		Image, Reason, Message string
+		RetryAt                time.Time
+	}
+	// Look is the truth of one moment: the instances of this container that the runtime has, newest first, each read by
+	// id where it matters. Nil Instances means that there is none.
+	Look struct {
+		Instances []model.Container
+		At        time.Time
+	}
+	// Dirty is a hint: look at this container.
+	Dirty struct{}
+	// ProbeResult is the debounced result of a probe: a threshold was crossed.
+	ProbeResult struct {
+		Kind      ProbeKind
+		Container model.ContainerID
+		OK        bool
+		Message   string
+	}
+	// Done is the result of an effect that the container started.
+	Done struct {
+		Gen     model.Generation
+		Op      Op
+		ID      model.ContainerID
+		Class   model.OutcomeClass
+		Err     error
+		Reason  string // API reason of a failure (CreateContainerConfigError, …)
+		Message string
+		Status  *model.Container // for OpStatus
+	}
+	// Tick is a timer that the plan asked for.
+	Tick struct{}
+)
+
+// ProbeKind is one of the three probes.
+type ProbeKind int
+
+// The probes of a container.
+const (
+	Liveness ProbeKind = iota
+	Readiness
+	Startup
+)
+
+// Op names an effect of the container.
+type Op int
+
+// The effects of a container.
+const (
+	OpNone Op = iota
+	OpCreate
+	OpStart
+	OpPostStart
+	OpPreStop
+	OpStop
+	OpStatus
+	OpRemove
+)
+
+// String returns the name of the call as the inspection shows it.
+func (o Op) String() string {
+	return [...]string{"", "CreateContainer", "StartContainer", "postStart", "preStop", "StopContainer", "ContainerStatus", "RemoveContainer"}[o]
+}
+
+func (Desired) containerEvent()     {}
+func (Grant) containerEvent()       {}
+func (Revoke) containerEvent()      {}
+func (Restart) containerEvent()     {}
+func (Prefetch) containerEvent()    {}
+func (ImageReady) containerEvent()  {}
+func (ImageFailed) containerEvent() {}
+func (Look) containerEvent()        {}
+func (Dirty) containerEvent()       {}
+func (ProbeResult) containerEvent() {}
+func (Done) containerEvent()        {}
+func (Tick) containerEvent()        {}

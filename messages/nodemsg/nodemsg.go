@@ -1,0 +1,48 @@
+// Package nodemsg is what the node actor receives.
+package nodemsg
+
+import (
+	v1 "k8s.io/api/core/v1"
+
+	"github.com/troupe-dev/troupe/messages"
+	"github.com/troupe-dev/troupe/messages/model"
+)
+
+// Message is a message to the node actor. The family is sealed.
+type Message interface{ nodeMessage() }
+
+type (
+	// Admit asks for a place on the node. Adopted pods run already: they enter the ledger and are never refused.
+	// Answered by podmsg.Admitted or podmsg.Refused.
+	Admit struct {
+		Pod     *v1.Pod
+		Adopted bool
+		Reply   messages.Sink
+	}
+	// Release gives the place back. It may be repeated.
+	Release struct{ UID model.UID }
+	// RuntimeState is the runtime actor's newest knowledge; it decides the Ready condition and what NodeInfo says.
+	RuntimeState struct{ State RuntimeInfo }
+	// NodeSeen is the node object as the API server has it (labels, taints, unschedulable, podCIDR).
+	NodeSeen struct{ Node *v1.Node }
+	// PodCIDR is what the node object assigned; it goes to the runtime.
+	PodCIDR struct{ CIDR string }
+)
+
+// RuntimeInfo is what the node needs to know about the runtime.
+type RuntimeInfo struct {
+	Up                       bool // answers calls
+	RuntimeReady             bool
+	NetworkReady             bool
+	Reason                   string // why not, with the runtime's own message
+	Name, Version            string // containerd, 2.4.2
+	Handlers                 []v1.NodeRuntimeHandler
+	SupplementalGroupsPolicy bool
+	ImagesChanged            uint64 // counts changes of the image store as far as we caused them
+}
+
+func (Admit) nodeMessage()        {}
+func (Release) nodeMessage()      {}
+func (RuntimeState) nodeMessage() {}
+func (NodeSeen) nodeMessage()     {}
+func (PodCIDR) nodeMessage()      {}

@@ -1,0 +1,114 @@
+// Package podmsg is what a pod actor receives: a sealed family, folded by podplan.
+package podmsg
+
+import (
+	"time"
+
+	v1 "k8s.io/api/core/v1"
+
+	"github.com/troupe-dev/troupe/messages/model"
+)
+
+// Event is a message to a pod actor. The family is sealed.
+type Event interface{ podEvent() }
+
+type (
+	// Desired is the newest object of the pod as its source gives it (spec, metadata, and the API's status).
+	Desired struct{ Pod *v1.Pod }
+	// StatusSeen is a change of nothing but the status or of metadata that others wrote (readiness gates).
+	StatusSeen struct{ Pod *v1.Pod }
+	// SourceGone says that the source no longer has the object: force deletion, or the end after our own delete.
+	SourceGone struct{}
+	// Gate opens or closes node-wide conditions that a start needs. Listed: the runtime was listed in this epoch.
+	Gate struct{ RuntimeReady, NetworkReady, SourcesReady, Listed bool }
+	// Admitted is the node actor's yes.
+	Admitted struct{}
+	// Refused is the node actor's no: the pod becomes Failed with this reason and message.
+	Refused struct{ Reason, Message string }
+	// CgroupReady says that the pod's cgroup exists with the limits of its newest Want. Parent is the cgroup parent
+	// for CRI: a path for cgroupfs, a slice name for systemd.
+	CgroupReady struct{ Parent string }
+	// CgroupFailed says why the cgroup could not be made or removed; the cgroup actor tries again by itself.
+	CgroupFailed struct{ Err error }
+	// CgroupGone says that the cgroup and all processes in it are gone.
+	CgroupGone struct{}
+	// VolumesReady says that every volume of the newest Want is mounted and filled. Mounts is by volume name.
+	VolumesReady struct{ Mounts map[string]model.VolumeMount }
+	// VolumesBlocked names what the volumes wait for; the volume actor tries again by itself. Reason is the event
+	// reason (FailedMount, …).
+	VolumesBlocked struct{ Reason, Message string }
+	// VolumesGone says that nothing of the pod's volumes is left on the node.
+	VolumesGone struct{}
+	// Dirty is a hint: look at this pod.
+	Dirty struct{ Container model.ContainerID }
+	// Look is the truth of one moment: everything the runtime has of this pod. Full tells a list-wide look (all
+	// containers present) from a targeted read.
+	Look struct {
+		Observed model.PodObserved
+		Epoch    uint64
+		At       time.Time
+	}
+	// Child is a container's new view.
+	Child struct{ View model.ContainerView }
+	// End asks to end the pod for a node-level reason (eviction, deadline, preemption). Grace in seconds, nil for the
+	// spec's.
+	End struct {
+		Reason, Message string
+		Grace           *int64
+		Condition       *v1.PodCondition // e.g. DisruptionTarget; nil for none
+	}
+	// Acked says that the API server holds the status published with this generation.
+	Acked struct{ Gen uint64 }
+	// Done is the result of an effect that the pod started.
+	Done struct {
+		Gen     model.Generation
+		Op      Op
+		Class   model.OutcomeClass
+		Err     error
+		Sandbox model.Sandbox // for OpRunSandbox, OpSandboxStatus
+		// NetworkNotReady marks a refusal that the runtime's missing network caused.
+		NetworkNotReady bool
+	}
+	// Tick is a timer that the plan asked for.
+	Tick struct{}
+)
+
+// Op names an effect of the pod.
+type Op int
+
+// The effects of a pod.
+const (
+	OpNone Op = iota
+	OpRunSandbox
+	OpSandboxStatus
+	OpStopSandbox
+	OpRemoveSandbox
+	OpRemoveContainer
+	OpLook
+	OpRemoveDirs
+)
+
+// String returns the name of the call as the inspection shows it.
+func (o Op) String() string {
+	return [...]string{"", "RunPodSandbox", "PodSandboxStatus", "StopPodSandbox", "RemovePodSandbox", "RemoveContainer", "look", "remove directories"}[o]
+}
+
+func (Desired) podEvent()        {}
+func (StatusSeen) podEvent()     {}
+func (SourceGone) podEvent()     {}
+func (Gate) podEvent()           {}
+func (Admitted) podEvent()       {}
+func (Refused) podEvent()        {}
+func (CgroupReady) podEvent()    {}
+func (CgroupFailed) podEvent()   {}
+func (CgroupGone) podEvent()     {}
+func (VolumesReady) podEvent()   {}
+func (VolumesBlocked) podEvent() {}
+func (VolumesGone) podEvent()    {}
+func (Dirty) podEvent()          {}
+func (Look) podEvent()           {}
+func (Child) podEvent()          {}
+func (End) podEvent()            {}
+func (Acked) podEvent()          {}
+func (Done) podEvent()           {}
+func (Tick) podEvent()           {}

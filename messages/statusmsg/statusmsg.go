@@ -25,6 +25,8 @@ type (
 	Seen struct{ Pod *v1.Pod }
 	// Delete asks for the final delete (grace 0, UID precondition). It is tried until the object is gone.
 	Delete struct{ Pod *v1.Pod }
+	// Gone says that the API server no longer has the object (deleted, or replaced by another of its name).
+	Gone struct{ UID model.UID }
 	// Forget says that the pod has ended here and its object is gone: nothing is written for it again.
 	Forget struct{ UID model.UID }
 )
@@ -32,4 +34,5 @@ type (
 func (Publish) statusMessage() {}
 func (Seen) statusMessage()    {}
 func (Delete) statusMessage()  {}
+func (Gone) statusMessage()    {}
 func (Forget) statusMessage()  {}

@@ -1,0 +1,128 @@
+package api
+
+import (
+	"fmt"
+	"time"
+
+	v1 "k8s.io/api/core/v1"
+	"k8s.io/client-go/tools/cache"
+
+	"github.com/troupe-dev/troupe/actors/source/podchange"
+	"github.com/troupe-dev/troupe/messages/podsmsg"
+	"github.com/troupe-dev/troupe/messages/sourcemsg"
+	"github.com/troupe-dev/troupe/messages/statusmsg"
+)
+
+// sink is the reflector's store. The reflector calls it from one goroutine only, so it has no lock. It owns the
+// objects that it is given, changes them before it sends them and never after.
+type sink struct {
+	deps   Deps
+	now    func() time.Time
+	pods   map[key]*v1.Pod
+	synced bool
+}
+
+type key struct{ namespace, name string }
+
+func newSink(deps Deps, now func() time.Time) *sink {
+	return &sink{deps: deps, now: now, pods: map[key]*v1.Pod{}}
+}
+
+// Transformer lets the reflector drop what nobody reads before it buffers an initial list.
+func (s *sink) Transformer() cache.TransformFunc {
+	return func(obj any) (any, error) {
+		if pod, ok := obj.(*v1.Pod); ok {
+			pod.ManagedFields = nil
+		}
+		return obj, nil
+	}
+}
+
+func (s *sink) Add(obj any) error    { return s.Update(obj) }
+func (s *sink) Resync() error        { return nil }
+func (s *sink) Delete(obj any) error { return s.each(obj, s.remove) }
+func (s *sink) Update(obj any) error { return s.each(obj, s.put) }
+
+// Replace is a whole list: what is not in it is gone. The first one completes the source.
+func (s *sink) Replace(list []any, _ string) error {
+	present := make(map[key]struct{}, len(list))
+	for _, obj := range list {
+		if err := s.each(obj, func(pod *v1.Pod) { present[keyOf(pod)] = struct{}{} }); err != nil {
+			return err
+		}
+	}
+	for k, pod := range s.pods {
+		if _, ok := present[k]; !ok {
+			s.remove(pod)
+		}
+	}
+	for _, obj := range list {
+		s.put(obj.(*v1.Pod))
+	}
+	if !s.synced {
+		s.synced = true
+		s.deps.Pods.Tell(podsmsg.SourceSynced{Source: Name})
+	}
+	return nil
+}
+
+func (s *sink) each(obj any, do func(*v1.Pod)) error {
+	if gone, ok := obj.(cache.DeletedFinalStateUnknown); ok {
+		obj = gone.Obj
+	}
+	pod, ok := obj.(*v1.Pod)
+	if !ok {
+		return fmt.Errorf("pod source: unexpected object %T", obj)
+	}
+	do(pod)
+	return nil
+}
+
+func (s *sink) put(pod *v1.Pod) {
+	old := s.pods[keyOf(pod)]
+	if old != nil && old.UID == pod.UID && old.ResourceVersion == pod.ResourceVersion {
+		return // a list that repeats what the watch has brought
+	}
+	pod.ManagedFields = nil
+	if old != nil && old.UID != pod.UID {
+		// Recreated under its name while nobody watched: another pod.
+		s.remove(old)
+		old = nil
+	}
+	s.pods[keyOf(pod)] = pod
+	if podchange.IsMirror(pod) {
+		s.deps.Mirrors.Tell(sourcemsg.MirrorSeen{Pod: pod})
+		s.deps.Status.Tell(statusmsg.Seen{Pod: pod})
+		return
+	}
+	seen := ""
+	if old != nil {
+		seen = old.Annotations[podchange.ConfigSeen]
+	}
+	if seen == "" {
+		seen = s.now().Format(time.RFC3339Nano)
+	}
+	podchange.Mark(&pod.ObjectMeta, Name, seen)
+	// The status actor hears of it first: a pod that publishes because of this object must not be compared with an
+	// older one.
+	s.deps.Status.Tell(statusmsg.Seen{Pod: pod})
+	s.deps.Pods.Tell(podsmsg.Assigned{Source: Name, Pod: pod, StatusOnly: old != nil && podchange.StatusOnly(old, pod)})
+}
+
+// remove takes the object with this UID out; a late delete of an earlier pod of the name changes nothing.
+func (s *sink) remove(pod *v1.Pod) {
+	k := keyOf(pod)
+	have := s.pods[k]
+	if have == nil || have.UID != pod.UID {
+		return
+	}
+	delete(s.pods, k)
+	if podchange.IsMirror(have) {
+		s.deps.Mirrors.Tell(sourcemsg.MirrorGone{Namespace: k.namespace, Name: k.name, UID: have.UID})
+	} else {
+		s.deps.Pods.Tell(podsmsg.Removed{Source: Name, UID: have.UID})
+	}
+	s.deps.Status.Tell(statusmsg.Gone{UID: have.UID})
+}
+
+func keyOf(pod *v1.Pod) key { return key{pod.Namespace, pod.Name} }

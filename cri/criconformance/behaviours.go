@@ -1,0 +1,37 @@
+package criconformance
+
+func behaviours() []behaviour {
+	return []behaviour{
+		{"version and conditions", versionAndConditions},
+		{"a sandbox is ready, listed and described by its id", sandboxLife},
+		{"a sandbox's name and attempt are reserved until it is removed", sandboxNames},
+		{"what does not exist is not found by status, create and start", notFound},
+		{"stop and remove of what does not exist succeed", idempotent},
+		{"a container is created, started, listed and described", containerLife},
+		{"labels, annotations and attempt come back unchanged", roundTrip},
+		{"a container's name and attempt are reserved until it is removed", containerNames},
+		{"an absent image refuses the create", absentImage},
+		{"exit codes and reasons", exitCodes},
+		{"a command that does not exist fails the start and ends the container", startFails},
+		{"a container starts once", startTwice},
+		{"stop: the signal is handled within the grace", stopHandled},
+		{"stop: what ignores the signal is killed after the grace", stopKilled},
+		{"stop: grace 0 kills at once", stopNow},
+		{"stop of a created container does nothing, and it can still start", stopCreated},
+		{"remove of a running container kills it", removeRunning},
+		{"StopPodSandbox kills what runs and says so again", stopSandbox},
+		{"a stopped sandbox takes no container and starts none", stoppedSandboxRefuses},
+		{"RemovePodSandbox takes its containers along", removeSandbox},
+		{"list filters by pod and by sandbox", filters},
+		{"exec: output and exit code", execSync},
+		{"exec: a command that outlives its timeout", execTimeout},
+		{"exec in a container that does not run is refused", execNotRunning},
+		{"events: start and exit of the container, removal of the sandbox", events},
+		{"logs are written in CRI's format", logs},
+		{"resources can be changed while a container runs", resources},
+		{"an image is there or not", imageStatus},
+		{"an image is pulled and removed", imagePull},
+		{"the file system of the image store", imageFs},
+		{"a deadline that passes during a create leaves a class unknown", deadline},
+	}
+}

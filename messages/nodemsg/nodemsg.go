@@ -36,6 +36,7 @@ type RuntimeInfo struct {
 	NetworkReady             bool
 	Reason                   string // why not, with the runtime's own message
 	Name, Version            string // containerd, 2.4.2
+	CgroupDriver             string // "cgroupfs" or "systemd" as RuntimeConfig says; "" when the runtime does not say
 	Handlers                 []v1.NodeRuntimeHandler
 	SupplementalGroupsPolicy bool
 	ImagesChanged            uint64 // counts changes of the image store as far as we caused them

@@ -49,8 +49,8 @@ type (
 		Instances []model.Container
 		At        time.Time
 	}
-	// Dirty is a hint: look at this container.
-	Dirty struct{}
+	// Dirty is a hint: look at this container. At is when it happened; a read that began later has seen it.
+	Dirty struct{ At time.Time }
 	// ProbeResult is the debounced result of a probe: a threshold was crossed.
 	ProbeResult struct {
 		Kind      ProbeKind
@@ -67,7 +67,8 @@ type (
 		Err     error
 		Reason  string // API reason of a failure (CreateContainerConfigError, …)
 		Message string
-		Status  *model.Container // for OpStatus
+		Status  *model.Container // for OpStatus and OpStart
+		ReadAt  time.Time        // when the read that Status comes from began
 	}
 	// Tick is a timer that the plan asked for.
 	Tick struct{}

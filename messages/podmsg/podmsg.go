@@ -39,8 +39,12 @@ type (
 	VolumesBlocked struct{ Reason, Message string }
 	// VolumesGone says that nothing of the pod's volumes is left on the node.
 	VolumesGone struct{}
-	// Dirty is a hint: look at this pod.
-	Dirty struct{ Container model.ContainerID }
+	// Dirty is a hint: look at this pod. At is when it happened by the runtime's clock; a read that began later has seen
+	// it. Zero means now.
+	Dirty struct {
+		Container model.ContainerID
+		At        time.Time
+	}
 	// Look is the truth of one moment: everything the runtime has of this pod. Full tells a list-wide look (all
 	// containers present) from a targeted read.
 	Look struct {
@@ -66,6 +70,9 @@ type (
 		Class   model.OutcomeClass
 		Err     error
 		Sandbox model.Sandbox // for OpRunSandbox, OpSandboxStatus
+		Look    *Look         // for OpLook
+		// ReadAt is when the read that Sandbox comes from began.
+		ReadAt time.Time
 		// NetworkNotReady marks a refusal that the runtime's missing network caused.
 		NetworkNotReady bool
 	}

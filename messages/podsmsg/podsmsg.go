@@ -32,6 +32,7 @@ type (
 	Dirty struct {
 		UID       model.UID
 		Container model.ContainerID
+		At        time.Time // when it happened, by the runtime's clock; zero means now
 	}
 	// Listed is a full list of the runtime: every pod it knows. Epoch counts runtime connections.
 	Listed struct {

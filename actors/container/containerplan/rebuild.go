@@ -1,0 +1,92 @@
+package containerplan
+
+import (
+	v1 "k8s.io/api/core/v1"
+
+	"github.com/troupe-dev/troupe/messages/model"
+	"github.com/troupe-dev/troupe/supervisor/policy"
+)
+
+// Rebuild makes the state of a container from what is desired, what the runtime shows (newest first) and what the API
+// last said of it. First start, actor restart and agent restart all come here.
+//
+// Assumptions: the annotations of an instance are the kubelet's. A running instance that the API already shows as
+// Running has had its postStart; one that it does not may not have, so the hook runs again (at least once). Ready and
+// started are the API's word for the same instance until a probe says otherwise.
+func Rebuild(pod *v1.Pod, name string, instances []model.Container, curve policy.Curve) State {
+	s := New(pod, name, curve)
+	if len(instances) > 0 {
+		p := plan{s: &s}
+		cur := instances[0]
+		p.setCur(&cur)
+		for i := 1; i < len(instances); i++ {
+			if c := instances[i]; c.State == model.ContainerExited {
+				s.Prev = &c
+				break
+			}
+		}
+		s.Dirty = !cur.Detailed && cur.State != model.ContainerCreated
+	}
+	last := findStatus(&pod.Status, name)
+	if last == nil {
+		return s
+	}
+	if last.RestartCount > s.RestartCount {
+		s.RestartCount = last.RestartCount
+	}
+	if s.Cur == nil {
+		s.Cur = vanished(pod, last)
+		if s.Cur != nil || last.ContainerID != "" {
+			s.NextCount = s.RestartCount + 1
+		}
+		return s
+	}
+	s.NextCount = s.RestartCount + 1
+	if s.Cur.State == model.ContainerRunning && trimScheme(last.ContainerID) == string(s.Cur.ID) {
+		s.PostStarted = last.State.Running != nil
+		s.Started = last.Started != nil && *last.Started
+		s.Ready = last.Ready
+	}
+	return s
+}
+
+func findStatus(st *v1.PodStatus, name string) *v1.ContainerStatus {
+	for _, list := range [][]v1.ContainerStatus{st.ContainerStatuses, st.InitContainerStatuses, st.EphemeralContainerStatuses} {
+		for i := range list {
+			if list[i].Name == name {
+				return &list[i]
+			}
+		}
+	}
+	return nil
+}
+
+func trimScheme(id string) string {
+	for i := 0; i+2 < len(id); i++ {
+		if id[i:i+3] == "://" {
+			return id[i+3:]
+		}
+	}
+	return id
+}
+
+// vanished is the instance that the API knows and the runtime no longer has: ended as the API says, or, when it was
+// last seen running, lost with exit code 137.
+func vanished(pod *v1.Pod, last *v1.ContainerStatus) *model.Container {
+	c := model.Container{
+		ID: model.ContainerID(trimScheme(last.ContainerID)), UID: pod.UID, Name: last.Name, State: model.ContainerExited, Detailed: true,
+		Image: last.Image, ImageRef: last.ImageID, Attempt: uint32(last.RestartCount),
+		Annotations: map[string]string{AnnotationRestartCount: itoa(last.RestartCount)},
+	}
+	switch {
+	case last.State.Terminated != nil:
+		t := last.State.Terminated
+		c.ExitCode, c.Reason, c.Message = t.ExitCode, t.Reason, t.Message
+		c.StartedAt, c.FinishedAt = t.StartedAt.Time, t.FinishedAt.Time
+	case last.State.Running != nil:
+		c.ExitCode, c.Reason, c.Message, c.StartedAt = exitLost, ReasonStatusUnknown, messageLost, last.State.Running.StartedAt.Time
+	default:
+		return nil
+	}
+	return &c
+}

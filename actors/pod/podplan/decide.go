@@ -1,0 +1,240 @@
+package podplan
+
+import (
+	"time"
+
+	v1 "k8s.io/api/core/v1"
+
+	"github.com/troupe-dev/troupe/messages/containermsg"
+	"github.com/troupe-dev/troupe/messages/model"
+	"github.com/troupe-dev/troupe/messages/podmsg"
+)
+
+// decide computes from the whole state what should happen now and subtracts what is in flight.
+func (p *plan) decide() {
+	s := p.s
+	p.triggers()
+	if s.End != nil {
+		p.ending()
+		return
+	}
+	if !s.Listed || !s.Gate.SourcesReady {
+		return // nothing is started or killed before the runtime and all sources were heard
+	}
+	switch s.Admission {
+	case NotAsked:
+		s.Admission = AdmissionAsked
+		p.do(Admit{Adopted: s.Adopted})
+		return
+	case AdmissionAsked, AdmissionRefused:
+		return
+	case AdmissionGranted:
+	}
+	p.holdings()
+	p.prefetch()
+	if s.Round == nil {
+		p.round()
+	}
+	if s.Round != nil {
+		p.turnOver()
+		if s.Round != nil {
+			return
+		}
+	}
+	p.sandbox()
+	if s.sandboxReady() && s.Volumes == Held {
+		p.grants()
+	}
+}
+
+// triggers begin the ending.
+func (p *plan) triggers() {
+	s := p.s
+	switch {
+	case s.Pod.DeletionTimestamp != nil:
+		p.end(EndDeleted, "", "", s.Pod.DeletionGracePeriodSeconds, nil)
+	case s.Gone:
+		p.end(EndDeleted, "", "", nil, nil)
+	case s.End != nil || !s.Listed:
+	case s.terminalInAPI():
+		p.end(EndTerminal, s.Pod.Status.Reason, s.Pod.Status.Message, nil, nil)
+	case s.Admission == AdmissionGranted && s.pastDeadline(p.now):
+		p.event(false, "DeadlineExceeded", "Pod was active on the node longer than the specified deadline")
+		p.end(EndNode, "DeadlineExceeded", "Pod was active on the node longer than the specified deadline", nil, nil)
+	case s.Admission == AdmissionGranted && s.completed():
+		p.end(EndCompleted, "", "", nil, nil)
+	}
+}
+
+func (s *State) pastDeadline(now time.Time) bool {
+	at := s.deadline()
+	return !at.IsZero() && !now.Before(at)
+}
+
+// deadline is when activeDeadlineSeconds runs out; zero without one.
+func (s *State) deadline() time.Time {
+	if s.Pod.Spec.ActiveDeadlineSeconds == nil || s.StartTime.IsZero() {
+		return time.Time{}
+	}
+	return s.StartTime.Add(time.Duration(*s.Pod.Spec.ActiveDeadlineSeconds) * time.Second)
+}
+
+// end begins the ending, or shrinks the grace of the one under way.
+func (p *plan) end(why EndReason, reason, message string, graceSeconds *int64, cond *v1.PodCondition) {
+	s := p.s
+	if s.End != nil && why == EndDeleted && s.End.Why == EndDeleted && graceSeconds == nil && !s.Gone {
+		return
+	}
+	grace := 30 * time.Second
+	if g := s.Pod.Spec.TerminationGracePeriodSeconds; g != nil {
+		grace = time.Duration(*g) * time.Second
+	}
+	if graceSeconds != nil {
+		grace = time.Duration(*graceSeconds) * time.Second
+	}
+	grace = max(grace, minGrace)
+	if s.End == nil {
+		s.End = &End{Why: why, Reason: reason, Message: message, Condition: cond, Since: p.now, Deadline: p.now.Add(grace), Grace: grace}
+		s.Round = nil
+		p.do(DropImages{})
+		return
+	}
+	e := *s.End
+	since := e.Since
+	if why == EndDeleted && e.Why != EndDeleted && e.Deadline.Before(p.now) {
+		since = p.now
+	}
+	if by := since.Add(grace); by.Before(e.Deadline) {
+		e.Deadline, e.Grace = by, grace
+	}
+	if e.Condition == nil {
+		e.Condition = cond
+	}
+	s.End = &e
+}
+
+// holdings asks for what other actors own, again when the object changed.
+func (p *plan) holdings() {
+	s := p.s
+	if s.WantedPod == s.Pod {
+		return
+	}
+	first := s.WantedPod == nil
+	if first || wantsChange(s.WantedPod, s.Pod) {
+		if s.Cgroup == None {
+			s.Cgroup = Asked
+		}
+		if s.Volumes == None {
+			s.Volumes = Asked
+		}
+		p.do(WantCgroup{})
+		p.do(WantVolumes{})
+	}
+	s.WantedPod = s.Pod
+}
+
+// wantsChange says whether what cgroup and volumes are made from may differ.
+func wantsChange(a, b *v1.Pod) bool {
+	return a.Generation != b.Generation || !sameMap(a.Labels, b.Labels) || !sameMap(a.Annotations, b.Annotations)
+}
+
+func sameMap(a, b map[string]string) bool {
+	if len(a) != len(b) {
+		return false
+	}
+	for k, v := range a {
+		if w, ok := b[k]; !ok || v != w {
+			return false
+		}
+	}
+	return true
+}
+
+// prefetch lets the images of containers that wait for their turn be pulled.
+func (p *plan) prefetch() {
+	s := p.s
+	if s.Prefetched {
+		return
+	}
+	s.Prefetched = true
+	for _, name := range names(s.Pod) {
+		if s.Views[name].Current == nil {
+			p.do(Tell{Name: name, Event: containermsg.Prefetch{}})
+		}
+	}
+}
+
+// sandbox brings up the sandbox, or looks at it.
+func (p *plan) sandbox() {
+	s := p.s
+	if s.Op != podmsg.OpNone || p.now.Before(s.DoubtAt) {
+		return
+	}
+	if s.Doubt {
+		p.do(Look{Gen: p.begin(podmsg.OpLook, "")})
+		return
+	}
+	if s.Sandbox != nil && s.Sandbox.State == model.SandboxReady && !s.Stopped[s.Sandbox.ID] {
+		if s.Dirty || !s.Sandbox.Detailed {
+			s.Dirty = false
+			p.do(ReadSandbox{Gen: p.begin(podmsg.OpSandboxStatus, s.Sandbox.ID), ID: s.Sandbox.ID})
+		} else if b := s.stale(); b != nil && !p.now.Before(s.Failure.RetryAt) {
+			p.stopSandbox(b.ID)
+		}
+		return
+	}
+	if p.now.Before(s.Failure.RetryAt) || s.Cgroup != Held || !s.Gate.RuntimeReady {
+		return
+	}
+	if !s.Gate.NetworkReady && !s.Pod.Spec.HostNetwork {
+		if !s.NetworkTold {
+			s.NetworkTold = true
+			p.event(true, "NetworkNotReady", "network is not ready: the runtime reports that its network is not ready")
+		}
+		return
+	}
+	if b := s.stale(); b != nil {
+		p.stopSandbox(b.ID)
+		return
+	}
+	p.do(RunSandbox{Gen: p.begin(podmsg.OpRunSandbox, ""), Attempt: s.Attempt, Parent: s.CgroupParent})
+}
+
+// stale is a sandbox that has to be stopped: not the ready one.
+func (s *State) stale() *model.Sandbox {
+	for _, b := range s.sandboxes() {
+		if s.Stopped[b.ID] || (s.Sandbox != nil && b.ID == s.Sandbox.ID && b.State == model.SandboxReady) {
+			continue
+		}
+		return &b
+	}
+	return nil
+}
+
+func (p *plan) stopSandbox(id model.SandboxID) {
+	p.do(StopSandbox{Gen: p.begin(podmsg.OpStopSandbox, id), ID: id})
+}
+
+// timer asks for one Tick at the earliest moment that something is due.
+func (p *plan) timer() {
+	s := p.s
+	var at time.Time
+	due := func(t time.Time) {
+		if t.After(p.now) && (at.IsZero() || t.Before(at)) {
+			at = t
+		}
+	}
+	if s.Op == podmsg.OpNone {
+		due(s.DoubtAt)
+		due(s.Failure.RetryAt)
+	}
+	if s.End == nil {
+		due(s.deadline())
+	} else if s.Op == podmsg.OpRunSandbox && !s.Cancelled {
+		due(s.End.Since.Add(endPatience))
+	}
+	if !at.Equal(s.Timer) {
+		s.Timer = at
+		p.do(SetTimer{At: at})
+	}
+}

@@ -1,0 +1,134 @@
+package podplan
+
+import (
+	"github.com/troupe-dev/troupe/messages/model"
+	"github.com/troupe-dev/troupe/messages/podmsg"
+)
+
+// ending takes the pod down: containers inside the grace, sidecars last in reverse order, then the sandboxes, then what
+// other actors hold, then (if the pod is being deleted) everything the runtime keeps of it, and last the API object.
+func (p *plan) ending() {
+	s := p.s
+	if s.Op == podmsg.OpRunSandbox && !s.Cancelled && !p.now.Before(s.End.Since.Add(endPatience)) {
+		s.Cancelled = true
+		p.do(Cancel{Gen: s.Gen})
+	}
+	if !s.Listed {
+		if s.Admission == NotAsked && s.Gate.Listed {
+			return
+		}
+		return // what runs is not known yet: the runtime's list comes first
+	}
+	p.revokeAll()
+	if s.live() || s.Op != podmsg.OpNone {
+		return
+	}
+	if p.settleSandboxes() {
+		return
+	}
+	p.giveBack()
+	if !s.clean() {
+		return
+	}
+	if s.deleting() && p.removeAll() {
+		return
+	}
+	if !s.cleanAll() || !s.acked() {
+		return
+	}
+	if s.Gone {
+		if !s.Done {
+			s.Done = true
+			p.do(Finish{})
+		}
+		return
+	}
+	if !s.Deleted && !s.Static {
+		s.Deleted = true
+		p.do(Delete{})
+	}
+}
+
+// revokeAll tells every container to stop: init and app containers at once, then sidecars one by one in reverse order.
+func (p *plan) revokeAll() {
+	s := p.s
+	mains := false
+	for _, name := range names(s.Pod) {
+		v := s.Views[name]
+		if v.Kind == model.KindSidecar {
+			continue
+		}
+		p.revoke(name, s.End.Deadline, "the pod ends")
+		mains = mains || v.Live()
+	}
+	if mains {
+		return
+	}
+	for i := len(s.Pod.Spec.InitContainers) - 1; i >= 0; i-- {
+		name := s.Pod.Spec.InitContainers[i].Name
+		v := s.Views[name]
+		if v.Kind != model.KindSidecar {
+			continue
+		}
+		p.revoke(name, s.End.Deadline, "the pod ends")
+		if v.Live() {
+			return
+		}
+	}
+}
+
+// settleSandboxes clears up doubts and stops what is left; it reports whether a call was begun or is due later.
+func (p *plan) settleSandboxes() bool {
+	s := p.s
+	if p.now.Before(s.DoubtAt) || p.now.Before(s.Failure.RetryAt) {
+		return true
+	}
+	if s.Doubt {
+		p.do(Look{Gen: p.begin(podmsg.OpLook, "")})
+		return true
+	}
+	for _, b := range s.sandboxes() {
+		if !s.Stopped[b.ID] && !s.Removed[b.ID] {
+			p.stopSandbox(b.ID)
+			return true
+		}
+	}
+	if s.DoubtEver && !s.End.Looked {
+		p.do(Look{Gen: p.begin(podmsg.OpLook, "")})
+		return true
+	}
+	return false
+}
+
+// giveBack returns what other actors hold for the pod.
+func (p *plan) giveBack() {
+	s := p.s
+	if s.Placed {
+		s.Placed = false
+		p.do(Release{})
+	}
+	if s.Volumes != Dropping && s.Volumes != Gone {
+		s.Volumes = Dropping
+		p.do(DropVolumes{})
+	}
+	if s.Cgroup != Dropping && s.Cgroup != Gone {
+		s.Cgroup = Dropping
+		p.do(DropCgroup{})
+	}
+}
+
+// removeAll removes sandboxes with their containers, then the logs; it reports whether something is still to be done.
+func (p *plan) removeAll() bool {
+	s := p.s
+	for _, b := range s.sandboxes() {
+		if !s.Removed[b.ID] {
+			p.do(RemoveSandbox{Gen: p.begin(podmsg.OpRemoveSandbox, b.ID), ID: b.ID})
+			return true
+		}
+	}
+	if !s.DirsGone {
+		p.do(RemoveDirs{Gen: p.begin(podmsg.OpRemoveDirs, "")})
+		return true
+	}
+	return false
+}

@@ -1,0 +1,269 @@
+package podplan
+
+import (
+	"time"
+
+	v1 "k8s.io/api/core/v1"
+
+	"github.com/troupe-dev/troupe/messages/containermsg"
+	"github.com/troupe-dev/troupe/messages/model"
+	"github.com/troupe-dev/troupe/messages/podmsg"
+)
+
+// desired takes a newer object and passes it on to the containers.
+func (p *plan) desired(pod *v1.Pod) {
+	s := p.s
+	s.Pod = pod
+	if !s.Listed {
+		return
+	}
+	for _, name := range names(pod) {
+		if _, known := s.Views[name]; known {
+			p.do(Tell{Name: name, Event: containermsg.Desired{Pod: pod}})
+		} else {
+			p.spawn(name, nil) // an ephemeral container was added
+		}
+	}
+}
+
+func (p *plan) spawn(name string, instances []model.Container) {
+	p.s.Views[name] = model.ContainerView{Name: name, Stage: model.StageHeld, Kind: kindOf(p.s.Pod, name)}
+	p.do(Spawn{Name: name, Instances: instances})
+}
+
+func kindOf(pod *v1.Pod, name string) model.ContainerKind {
+	for i := range pod.Spec.InitContainers {
+		if c := &pod.Spec.InitContainers[i]; c.Name == name {
+			if c.RestartPolicy != nil && *c.RestartPolicy == v1.ContainerRestartPolicyAlways {
+				return model.KindSidecar
+			}
+			return model.KindInit
+		}
+	}
+	for i := range pod.Spec.EphemeralContainers {
+		if pod.Spec.EphemeralContainers[i].Name == name {
+			return model.KindEphemeral
+		}
+	}
+	return model.KindApp
+}
+
+// dirty passes a hint on to whom it concerns; what an own call in flight will tell is left to that call.
+func (p *plan) dirty(e podmsg.Dirty) {
+	s := p.s
+	for name, v := range s.Views {
+		if v.Current != nil && v.Current.ID == e.Container {
+			p.do(Tell{Name: name, Event: containermsg.Dirty{At: e.At}})
+			return
+		}
+	}
+	if !e.At.IsZero() && !e.At.After(s.ReadAt) {
+		return
+	}
+	if s.Sandbox != nil && string(s.Sandbox.ID) == string(e.Container) {
+		s.Dirty = true
+	}
+	// A container that is being created is not known yet: its own create will tell. Anything else of this pod that the
+	// plan does not know is found by the node's slow list.
+}
+
+// look takes the truth of one moment: the first one spawns the containers, later ones find what changed unheard.
+func (p *plan) look(e podmsg.Look) {
+	s := p.s
+	if s.Op == podmsg.OpRunSandbox || s.Op == podmsg.OpStopSandbox || s.Op == podmsg.OpRemoveSandbox {
+		if s.Listed {
+			return // our own call is newer than this list
+		}
+	}
+	s.takeSandboxes(e.Observed.Sandboxes)
+	byName := map[string][]model.Container{}
+	for _, c := range e.Observed.Containers {
+		byName[c.Name] = append(byName[c.Name], c)
+	}
+	if !s.Listed {
+		s.Listed = true
+		s.Adopted = !s.terminalInAPI() && s.running(byName)
+		for _, name := range names(s.Pod) {
+			p.spawn(name, byName[name])
+		}
+		return
+	}
+	for name, v := range s.Views {
+		if differs(v, byName[name]) {
+			p.do(Tell{Name: name, Event: containermsg.Look{Instances: byName[name], At: e.At}})
+		}
+	}
+}
+
+// takeSandboxes keeps what is known in detail of a sandbox that the list shows again.
+func (s *State) takeSandboxes(seen []model.Sandbox) {
+	var newest *model.Sandbox
+	var old []model.Sandbox
+	for i := range seen {
+		b := seen[i]
+		if s.Removed[b.ID] {
+			continue
+		}
+		if s.Attempt <= b.Attempt {
+			s.Attempt = b.Attempt + 1
+		}
+		if s.Sandbox != nil && s.Sandbox.ID == b.ID && s.Sandbox.Detailed && !b.Detailed {
+			keep := *s.Sandbox
+			keep.State = b.State
+			b = keep
+		}
+		if newest == nil {
+			newest = &b
+		} else {
+			old = append(old, b)
+		}
+	}
+	s.Sandbox, s.Old = newest, old
+}
+
+func (s *State) running(byName map[string][]model.Container) bool {
+	if s.Sandbox != nil && s.Sandbox.State == model.SandboxReady {
+		return true
+	}
+	for _, list := range byName {
+		for i := range list {
+			if list[i].State == model.ContainerRunning {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// differs says whether a list shows another newest instance or state than the container's own view.
+func differs(v model.ContainerView, seen []model.Container) bool {
+	if v.Op != "" {
+		return false // its own call in flight will tell
+	}
+	if len(seen) == 0 {
+		return v.Current != nil && v.Current.State != model.ContainerExited
+	}
+	return v.Current == nil || v.Current.ID != seen[0].ID || v.Current.State != seen[0].State
+}
+
+func (p *plan) done(e podmsg.Done) {
+	s := p.s
+	if e.Gen != s.Gen || s.Op == podmsg.OpNone {
+		return // stale: a look, not this, tells what it left behind
+	}
+	op, id := s.Op, s.OpID
+	s.Op = podmsg.OpNone
+	s.LastClass = e.Class
+	if e.Err != nil {
+		s.LastErr = op.String() + ": " + e.Err.Error()
+	}
+	if e.ReadAt.After(s.ReadAt) {
+		s.ReadAt = e.ReadAt
+	}
+	switch op {
+	case podmsg.OpRunSandbox:
+		p.sandboxMade(e)
+	case podmsg.OpSandboxStatus:
+		p.sandboxRead(e, id)
+	case podmsg.OpStopSandbox:
+		if e.Class == model.OutcomeOK || e.Class == model.OutcomeNotFound {
+			s.Stopped[id], s.Failure = true, Failure{}
+			if s.Sandbox != nil && s.Sandbox.ID == id {
+				b := *s.Sandbox
+				b.State = model.SandboxNotReady
+				s.Sandbox = &b
+			}
+		} else {
+			p.fail(e.Err)
+		}
+	case podmsg.OpRemoveSandbox:
+		if e.Class == model.OutcomeOK || e.Class == model.OutcomeNotFound {
+			s.Removed[id], s.Stopped[id], s.Failure = true, true, Failure{}
+		} else {
+			p.fail(e.Err)
+		}
+	case podmsg.OpLook:
+		if e.Class != model.OutcomeOK || e.Look == nil {
+			p.again()
+			break
+		}
+		s.Doubt, s.DoubtAt, s.DoubtTries = false, time.Time{}, 0
+		p.look(*e.Look)
+		if s.End != nil && !s.live() && len(e.Look.Observed.Containers) >= 0 {
+			s.End.Looked = stopped(e.Look.Observed)
+		}
+	case podmsg.OpRemoveDirs:
+		s.DirsGone = true // what could not be removed was logged; it holds nothing up
+	case podmsg.OpNone, podmsg.OpRemoveContainer:
+	}
+}
+
+// stopped says whether a look shows nothing that runs.
+func stopped(o model.PodObserved) bool {
+	for i := range o.Containers {
+		if o.Containers[i].State == model.ContainerRunning {
+			return false
+		}
+	}
+	for i := range o.Sandboxes {
+		if o.Sandboxes[i].State == model.SandboxReady {
+			return false
+		}
+	}
+	return true
+}
+
+func (p *plan) sandboxMade(e podmsg.Done) {
+	s := p.s
+	switch e.Class {
+	case model.OutcomeOK:
+		b := e.Sandbox
+		if s.Sandbox != nil {
+			s.Old = append([]model.Sandbox{*s.Sandbox}, s.Old...)
+		}
+		s.Sandbox, s.Failure, s.Dirty = &b, Failure{}, !b.Detailed
+		s.Attempt = b.Attempt + 1
+	case model.OutcomeUnknown:
+		s.Doubt, s.DoubtEver = true, true
+		p.again()
+	case model.OutcomeRefused, model.OutcomeNotFound:
+		// A refused try leaves its attempt's name free; a sandbox that half exists shows up in the look.
+		p.fail(e.Err)
+		s.Doubt = true // look once: the runtime may have kept what it began
+		p.event(true, "FailedCreatePodSandBox", "Failed to create pod sandbox: %v", e.Err)
+	}
+}
+
+func (p *plan) sandboxRead(e podmsg.Done, id model.SandboxID) {
+	s := p.s
+	if s.Sandbox == nil || s.Sandbox.ID != id {
+		return
+	}
+	switch e.Class {
+	case model.OutcomeOK:
+		b := e.Sandbox
+		s.Sandbox = &b
+	case model.OutcomeNotFound:
+		b := *s.Sandbox
+		b.State = model.SandboxNotReady
+		s.Sandbox = &b
+		s.Stopped[id], s.Removed[id] = true, true
+	case model.OutcomeRefused, model.OutcomeUnknown:
+		s.Dirty = true
+		p.again()
+	}
+}
+
+func (p *plan) again() {
+	p.s.DoubtTries++
+	p.s.DoubtAt = p.now.Add(pace(doubtFirst, doubtMax, p.s.DoubtTries))
+}
+
+func (p *plan) fail(err error) {
+	f := &p.s.Failure
+	f.Count++
+	if err != nil {
+		f.Err = err.Error()
+	}
+	f.RetryAt = p.now.Add(pace(sandboxFirst, sandboxMax, f.Count))
+}

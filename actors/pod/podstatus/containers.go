@@ -1,0 +1,256 @@
+package podstatus
+
+import (
+	"slices"
+	"sort"
+	"strings"
+
+	v1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/troupe-dev/troupe/messages/model"
+)
+
+// Reasons of a waiting container that has never run.
+const (
+	reasonCreating     = "ContainerCreating"
+	reasonInitializing = "PodInitializing"
+	reasonUnknown      = "ContainerStatusUnknown"
+	messageLost        = "The container could not be located when the pod was terminated"
+	exitLost           = 137
+)
+
+func (b *builder) containers(specs []v1.Container, prev []v1.ContainerStatus, init bool) []v1.ContainerStatus {
+	if len(specs) == 0 {
+		return nil
+	}
+	out := make([]v1.ContainerStatus, 0, len(specs))
+	for i := range specs {
+		out = append(out, b.container(&specs[i], find(prev, specs[i].Name), init))
+	}
+	if !init {
+		sort.Slice(out, func(i, j int) bool { return out[i].Name < out[j].Name })
+	}
+	return out
+}
+
+func (b *builder) ephemeral(prev []v1.ContainerStatus) []v1.ContainerStatus {
+	specs := b.pod.Spec.EphemeralContainers
+	if len(specs) == 0 {
+		return nil
+	}
+	out := make([]v1.ContainerStatus, 0, len(specs))
+	for i := range specs {
+		c := v1.Container(specs[i].EphemeralContainerCommon)
+		st := b.container(&c, find(prev, c.Name), false)
+		st.Ready = false
+		st.Started = nil
+		out = append(out, st)
+	}
+	sort.Slice(out, func(i, j int) bool { return out[i].Name < out[j].Name })
+	return out
+}
+
+// container is the status of one container: the newest instance, the one before it, and what it waits for.
+func (b *builder) container(spec *v1.Container, prev *v1.ContainerStatus, init bool) v1.ContainerStatus {
+	v := b.s.Views[spec.Name]
+	st := v1.ContainerStatus{Name: spec.Name, Image: spec.Image, RestartCount: v.RestartCount, VolumeMounts: volumeMounts(spec)}
+	if prev != nil {
+		st.RestartCount = max(st.RestartCount, prev.RestartCount)
+		st.LastTerminationState = prev.LastTerminationState
+	}
+	waiting := &v1.ContainerStateWaiting{Reason: reasonCreating}
+	if b.hasInit() {
+		waiting.Reason = reasonInitializing
+	}
+	if v.WaitingReason != "" {
+		waiting.Reason, waiting.Message = v.WaitingReason, v.WaitingMessage
+	}
+	cur := v.Current
+	if v.Last != nil && v.Last.Detailed {
+		st.LastTerminationState = v1.ContainerState{Terminated: b.terminated(v.Last)}
+	}
+	switch {
+	case cur == nil:
+		st.State.Waiting = waiting
+	case cur.State == model.ContainerRunning && v.Stage != model.StageStarting:
+		b.identify(&st, cur)
+		st.State.Running = &v1.ContainerStateRunning{StartedAt: metav1.NewTime(cur.StartedAt)}
+		st.Started = &v.Started
+		st.Ready = v.Ready
+	case cur.State == model.ContainerRunning && prev != nil && prev.State.Running != nil && prev.ContainerID == b.id(cur):
+		b.identify(&st, cur) // its postStart runs again after a restart of the agent: what was Running stays so
+		st.State.Running = prev.State.Running
+		st.Started, st.Ready = prev.Started, prev.Ready
+	case cur.State == model.ContainerExited && cur.Detailed:
+		b.identify(&st, cur)
+		end := b.terminated(cur)
+		if v.WaitingReason != "" && !v.Settled {
+			st.LastTerminationState = v1.ContainerState{Terminated: end}
+			st.State.Waiting = waiting
+		} else {
+			st.State.Terminated = end
+		}
+		st.Ready = init && v.Settled && cur.ExitCode == 0 && v.Kind == model.KindInit
+	case prev != nil && prev.ContainerID == b.id(cur):
+		b.identify(&st, cur) // an end whose details are still being read
+		st.State, st.Ready = prev.State, prev.Ready && cur.State == model.ContainerRunning
+		st.Started = prev.Started
+	default:
+		b.identify(&st, cur)
+		st.State.Waiting = waiting
+	}
+	if st.Started == nil && cur != nil {
+		f := false
+		st.Started = &f
+	}
+	if cur == nil {
+		f := false
+		st.Started = &f
+	}
+	b.close(&st, v, init)
+	b.resources(&st, spec, cur)
+	return st
+}
+
+// close gives containers of a pod that has ended a terminated state: that nothing is known of them counts as failure. One
+// that never had its turn because initialisation did not get that far keeps waiting.
+func (b *builder) close(st *v1.ContainerStatus, v model.ContainerView, init bool) {
+	if !b.ended || st.State.Terminated != nil {
+		return
+	}
+	if st.State.Waiting != nil && st.LastTerminationState.Terminated != nil && v.Current != nil && v.Current.State == model.ContainerExited {
+		st.State = st.LastTerminationState
+		if v.Last != nil && v.Last.Detailed {
+			st.LastTerminationState = v1.ContainerState{Terminated: b.terminated(v.Last)}
+		} else {
+			st.LastTerminationState = v1.ContainerState{}
+		}
+		return
+	}
+	if v.Current == nil && !b.initialized() {
+		return
+	}
+	if init && v.Current == nil {
+		return
+	}
+	st.State = v1.ContainerState{Terminated: &v1.ContainerStateTerminated{Reason: reasonUnknown, Message: messageLost, ExitCode: exitLost}}
+	st.Ready = false
+}
+
+// initialized: every init container has done its part, so app containers had their turn.
+func (b *builder) initialized() bool {
+	for i := range b.pod.Spec.Containers {
+		if b.s.Views[b.pod.Spec.Containers[i].Name].Current != nil {
+			return true
+		}
+	}
+	for i := range b.pod.Spec.InitContainers {
+		v := b.s.Views[b.pod.Spec.InitContainers[i].Name]
+		switch {
+		case v.Kind == model.KindSidecar && v.Current == nil,
+			v.Kind == model.KindInit && (v.Current == nil || v.Current.State != model.ContainerExited || v.Current.ExitCode != 0):
+			return false
+		}
+	}
+	return true
+}
+
+func (b *builder) id(c *model.Container) string {
+	if c.ID == "" {
+		return ""
+	}
+	return b.node.RuntimeName + "://" + string(c.ID)
+}
+
+func (b *builder) identify(st *v1.ContainerStatus, c *model.Container) {
+	st.ContainerID = b.id(c)
+	if c.Image != "" {
+		st.Image = c.Image
+	}
+	st.ImageID = c.ImageRef
+	if st.ImageID == "" {
+		st.ImageID = c.ImageID
+	}
+	st.RestartCount = max(st.RestartCount, int32(c.Attempt))
+	if c.State == model.ContainerRunning && c.User != nil && c.User.Linux != nil {
+		st.User = &v1.ContainerUser{Linux: &v1.LinuxContainerUser{UID: c.User.Linux.Uid, GID: c.User.Linux.Gid, SupplementalGroups: c.User.Linux.SupplementalGroups}}
+	}
+}
+
+func (b *builder) terminated(c *model.Container) *v1.ContainerStateTerminated {
+	return &v1.ContainerStateTerminated{
+		ExitCode: c.ExitCode, Reason: c.Reason, Message: c.Message,
+		StartedAt: metav1.NewTime(c.StartedAt), FinishedAt: metav1.NewTime(c.FinishedAt), ContainerID: b.id(c),
+	}
+}
+
+// resources reports what is allocated, and for a running container what the runtime says it got.
+func (b *builder) resources(st *v1.ContainerStatus, spec *v1.Container, c *model.Container) {
+	if c == nil {
+		return
+	}
+	st.AllocatedResources = spec.Resources.Requests
+	res := spec.Resources.DeepCopy()
+	st.Resources = res
+	if c.State != model.ContainerRunning || c.Resources == nil || c.Resources.Linux == nil {
+		return
+	}
+	l := c.Resources.Linux
+	if res.Limits != nil {
+		if _, has := res.Limits[v1.ResourceMemory]; has && l.MemoryLimitInBytes > 0 {
+			res.Limits[v1.ResourceMemory] = *resource.NewQuantity(l.MemoryLimitInBytes, resource.BinarySI)
+		}
+		if q, has := res.Limits[v1.ResourceCPU]; has && l.CpuQuota > 0 && l.CpuPeriod > 0 {
+			got := l.CpuQuota * 1000 / l.CpuPeriod
+			if got > minMilliCPULimit || q.MilliValue() > minMilliCPULimit {
+				res.Limits[v1.ResourceCPU] = *resource.NewMilliQuantity(got, resource.DecimalSI)
+			}
+		}
+	}
+	if res.Requests != nil {
+		if q, has := res.Requests[v1.ResourceCPU]; has && l.CpuShares > 0 {
+			got := (l.CpuShares*1000 + 512) / 1024
+			if want := q.MilliValue(); want > minShares && want*1024/1000 != l.CpuShares {
+				res.Requests[v1.ResourceCPU] = *resource.NewMilliQuantity(got, resource.DecimalSI)
+			}
+		}
+	}
+}
+
+// Limits below which the kernel's rounding would confuse a reader; kubelet constants MinMilliCPULimit and MinShares.
+const (
+	minMilliCPULimit = 10
+	minShares        = 2
+)
+
+func volumeMounts(spec *v1.Container) []v1.VolumeMountStatus {
+	if len(spec.VolumeMounts) == 0 {
+		return nil
+	}
+	out := make([]v1.VolumeMountStatus, 0, len(spec.VolumeMounts))
+	for i := range spec.VolumeMounts {
+		m := &spec.VolumeMounts[i]
+		st := v1.VolumeMountStatus{Name: m.Name, MountPath: m.MountPath, ReadOnly: m.ReadOnly}
+		if m.ReadOnly {
+			mode := v1.RecursiveReadOnlyDisabled
+			if m.RecursiveReadOnly != nil && *m.RecursiveReadOnly != v1.RecursiveReadOnlyDisabled {
+				mode = v1.RecursiveReadOnlyEnabled
+			}
+			st.RecursiveReadOnly = &mode
+		}
+		out = append(out, st)
+	}
+	return out
+}
+
+func find(list []v1.ContainerStatus, name string) *v1.ContainerStatus {
+	if i := slices.IndexFunc(list, func(s v1.ContainerStatus) bool { return s.Name == name }); i >= 0 {
+		return &list[i]
+	}
+	return nil
+}
+
+// join prints names as the kubelet's messages do: [a b].
+func join(names []string) string { return "[" + strings.Join(names, " ") + "]" }

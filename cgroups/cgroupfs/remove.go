@@ -39,7 +39,7 @@ func RemoveDirs(ctx context.Context, n cgroups.Name, dirs []string) error {
 		if !errors.Is(err, unix.EBUSY) && !errors.Is(err, unix.ENOTEMPTY) && !errors.Is(err, unix.EAGAIN) {
 			return explain("remove", n, err)
 		}
-		kill(dirs)
+		Kill(dirs)
 		timer := time.NewTimer(pause)
 		select {
 		case <-timer.C:
@@ -89,9 +89,9 @@ func subdirs(dir string) []string {
 	return out
 }
 
-// kill sends SIGKILL to everything below the directories: in one write where the kernel has cgroup.kill (v2, since
+// Kill sends SIGKILL to everything below the directories: in one write where the kernel has cgroup.kill (v2, since
 // 5.14), else process by process, thawing frozen ones so that they can die.
-func kill(dirs []string) {
+func Kill(dirs []string) {
 	for _, dir := range dirs {
 		if os.WriteFile(filepath.Join(dir, "cgroup.kill"), []byte("1"), 0) == nil {
 			continue

@@ -8,7 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"sort"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -40,6 +40,8 @@ type Host struct {
 	HugePageSizes []model.Bytes
 	// Controllers are those of cpu, cpuset, memory, hugetlb and pids that the kernel has.
 	Controllers []string
+
+	mounts []string // the distinct mount points, sorted
 }
 
 // wanted are the controllers that limit pods.
@@ -76,6 +78,7 @@ func Detect(root string) (*Host, error) {
 	if h.has("hugetlb") {
 		h.HugePageSizes = pageSizes("/sys/kernel/mm/hugepages")
 	}
+	h.mounts = h.distinct()
 	return h, nil
 }
 
@@ -142,19 +145,28 @@ func (h *Host) has(controller string) bool {
 
 // Dirs returns where a cgroup's directories are, one for each distinct hierarchy, sorted. path is a Name.Path.
 func (h *Host) Dirs(path string) []string {
-	seen := map[string]bool{}
-	var dirs []string
+	mounts := h.mounts
+	if mounts == nil {
+		mounts = h.distinct()
+	}
+	dirs := make([]string, len(mounts))
+	for i, mount := range mounts {
+		dirs[i] = filepath.Join(mount, path)
+	}
+	return dirs
+}
+
+// distinct resolves the mounts: controllers mounted together are links to one directory.
+func (h *Host) distinct() []string {
+	var mounts []string
 	for _, mount := range h.Hierarchies {
 		if real, err := filepath.EvalSymlinks(mount); err == nil {
 			mount = real
 		}
-		if dir := filepath.Join(mount, path); !seen[dir] {
-			seen[dir] = true
-			dirs = append(dirs, dir)
-		}
+		mounts = append(mounts, mount)
 	}
-	sort.Strings(dirs)
-	return dirs
+	slices.Sort(mounts)
+	return slices.Compact(mounts)
 }
 
 // Dir returns the directory of a cgroup in a controller's hierarchy, "" where the controller is missing.

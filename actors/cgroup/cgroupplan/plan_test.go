@@ -47,7 +47,7 @@ func want(uid string, request int) Want {
 }
 
 func TestLifeOfAPod(t *testing.T) {
-	s := New(true, 1)
+	s := New(true)
 	expect(t, "the base comes first", feed(&s, 0, want("a", 100)), "ApplyBase {}")
 	expect(t, "then limits, the tier and the pod", feed(&s, 0, BaseDone{}), "ApplyTier 100", "ApplyLimits {}", "ApplyPod a")
 	expect(t, "answer", feed(&s, 0, PodDone{UID: "a"}, TierDone{Sum: 100}, EnforceDone{}), "Ready {a}")
@@ -59,7 +59,7 @@ func TestLifeOfAPod(t *testing.T) {
 }
 
 func TestOneOperationAtATime(t *testing.T) {
-	s := New(true, 1)
+	s := New(true)
 	feed(&s, 0, want("a", 0), BaseDone{})
 	expect(t, "a drop waits for the write", feed(&s, 0, Drop{"a"}))
 	expect(t, "its result answers nobody", feed(&s, 0, PodDone{UID: "a"}), "RemovePod {a}")
@@ -69,7 +69,7 @@ func TestOneOperationAtATime(t *testing.T) {
 }
 
 func TestFailuresAreTriedAgain(t *testing.T) {
-	s := New(true, 1)
+	s := New(true)
 	feed(&s, 0, want("a", 0))
 	expect(t, "the base fails", feed(&s, 0, BaseDone{Err: "no"}), "Failed {a no}")
 	expect(t, "not yet", feed(&s, firstRetry-1, Tick{}))
@@ -86,7 +86,7 @@ func TestFailuresAreTriedAgain(t *testing.T) {
 }
 
 func TestTierIsCoalesced(t *testing.T) {
-	s := New(true, 1)
+	s := New(true)
 	feed(&s, 0, Sweep{}, want("a", 100), BaseDone{})
 	n := 0
 	for i := range 500 {
@@ -105,14 +105,14 @@ func TestTierIsCoalesced(t *testing.T) {
 }
 
 func TestAnUnknownSumIsNotWritten(t *testing.T) {
-	s := New(true, 1)
+	s := New(true)
 	expect(t, "start", feed(&s, 0, Tick{}), "ApplyBase {}")
 	expect(t, "pods may be adopted yet", feed(&s, 0, BaseDone{}), "ApplyLimits {}")
 	expect(t, "all are known", feed(&s, 0, Sweep{Owned: map[model.UID]struct{}{}}), "ApplyTier 0", "List {}")
 }
 
 func TestSweepRemovesWhatNobodyOwns(t *testing.T) {
-	s := New(true, 1)
+	s := New(true)
 	feed(&s, 0, Tick{}, BaseDone{}, want("wanted", 0), PodDone{UID: "wanted"})
 	expect(t, "sweep", feed(&s, 0, Sweep{Owned: map[model.UID]struct{}{"owned": {}}}), "ApplyTier 0", "List {}")
 	feed(&s, 0, want("late", 0))
@@ -122,7 +122,7 @@ func TestSweepRemovesWhatNobodyOwns(t *testing.T) {
 }
 
 func TestWithoutPodCgroups(t *testing.T) {
-	s := New(false, 1)
+	s := New(false)
 	expect(t, "answered at once", feed(&s, 0, want("a", 1), Drop{"a"}), "Ready {a}", "Gone {a}")
 }
 
@@ -130,7 +130,7 @@ func TestWithoutPodCgroups(t *testing.T) {
 // as it was last asked, answered after that.
 func TestProperties(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		s := New(true, 1)
+		s := New(true)
 		at := time.Duration(0)
 		busy := map[model.UID]string{}
 		base, tier, limits, list := false, false, false, false

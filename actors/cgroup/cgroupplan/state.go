@@ -97,19 +97,18 @@ type State struct {
 	TierAt   time.Time
 	TierErr  string
 	// Owned is the newest Sweep that has not been carried out; nil when there is none.
-	Owned     map[model.UID]struct{}
-	Listing   bool
-	SweepAt   time.Time
-	Swept     bool
-	TimerAt   time.Time // the timer that is set; zero for none
-	PerQOS    bool
-	Incarnate model.Generation
+	Owned   map[model.UID]struct{}
+	Listing bool
+	SweepAt time.Time
+	Swept   bool
+	TimerAt time.Time // the timer that is set; zero for none
+	PerQOS  bool
 }
 
 // New returns the state of an actor that has done nothing yet. perQOS false means that there are no cgroups to make:
-// every Want is answered at once. gen tells this life of the actor from earlier ones whose calls may still be running.
-func New(perQOS bool, gen model.Generation) State {
-	return State{Pods: map[model.UID]*Pod{}, Pending: map[model.UID]struct{}{}, PerQOS: perQOS, Incarnate: gen}
+// every Want is answered at once.
+func New(perQOS bool) State {
+	return State{Pods: map[model.UID]*Pod{}, Pending: map[model.UID]struct{}{}, PerQOS: perQOS}
 }
 
 // share is what the pod adds to the burstable tier.

@@ -11,8 +11,11 @@ type (
 	Relist struct{ Why string }
 	// PodCIDR is handed to the runtime (UpdateRuntimeConfig).
 	PodCIDR struct{ CIDR string }
+	// End ends a runtime that is a child process, for good. Without one it means nothing.
+	End struct{}
 )
 
 func (Suspect) runtimeMessage() {}
 func (Relist) runtimeMessage()  {}
 func (PodCIDR) runtimeMessage() {}
+func (End) runtimeMessage()     {}

@@ -62,3 +62,18 @@ func (l *Launcher) Stop(ctx context.Context) error {
 	}
 	return p.Stop(ctx, l.Grace)
 }
+
+// PID is the process that runs now, 0 for none.
+func (l *Launcher) PID() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.current == nil {
+		return 0
+	}
+	select {
+	case <-l.current.Done():
+		return 0
+	default:
+		return l.current.PID()
+	}
+}

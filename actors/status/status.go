@@ -4,6 +4,7 @@ package status
 
 import (
 	"errors"
+	"sync/atomic"
 	"time"
 
 	v1 "k8s.io/api/core/v1"
@@ -48,6 +49,7 @@ type Actor struct {
 	// static finds the entry of a static pod by its full name, mirrors its mirror.
 	static  map[name]model.UID
 	mirrors map[name]*v1.Pod
+	pending atomic.Int64
 }
 
 type name struct{ namespace, name string }
@@ -78,6 +80,9 @@ func New(deps Deps, config Config) *Actor {
 // read its object, because it does not know what became of the calls before.
 func (a *Actor) Producer(*spawn.Cell) spawn.Receiver { return &shell{Actor: a} }
 
+// Busy says that statuses are being written or wait to be. It is safe for concurrent use.
+func (a *Actor) Busy() bool { return a.pending.Load() > 0 }
+
 // shell is one incarnation.
 type shell struct {
 	*Actor
@@ -99,6 +104,7 @@ type (
 
 // Started takes up what an earlier incarnation left.
 func (s *shell) Started(c *spawn.Cell) {
+	s.pending.Store(0)
 	if c.Incarnation() == 1 {
 		return
 	}
@@ -110,6 +116,7 @@ func (s *shell) Started(c *spawn.Cell) {
 
 // Receive takes statusmsg messages.
 func (s *shell) Receive(c *spawn.Cell, msg any) {
+	defer func() { s.pending.Store(int64(s.gate.flying)) }()
 	switch m := msg.(type) {
 	case statusmsg.Message:
 		s.receive(c, m)

@@ -29,18 +29,22 @@ func (emptyDir) Supports(v *v1.Volume) bool {
 	return v.EmptyDir != nil || v.VolumeSource == (v1.VolumeSource{})
 }
 
-func (e emptyDir) SetUp(_ context.Context, r plugin.Request) (plugin.Result, error) {
-	dir := volumeplan.VolumeDir(r.Root, r.Pod.UID, volumeplan.EmptyDir, r.Volume.Name)
-	ready := volumeplan.ReadyDir(r.Root, r.Pod.UID, r.Volume.Name, false)
-	var medium v1.StorageMedium
-	var limit *resource.Quantity
-	if r.Volume.EmptyDir != nil {
-		medium, limit = r.Volume.EmptyDir.Medium, r.Volume.EmptyDir.SizeLimit
-	}
-	if err := e.empty(r, dir, ready, medium, limit); err != nil {
-		return plugin.Result{}, err
-	}
-	return plugin.Result{Mount: model.VolumeMount{HostPath: dir, SELinuxRelabel: true}}, nil
+func (emptyDir) Remote(*v1.Volume) bool { return false }
+
+func (e emptyDir) Gather(_ context.Context, r plugin.Request) (plugin.Write, error) {
+	return func(context.Context) (plugin.Result, error) {
+		dir := volumeplan.VolumeDir(r.Root, r.Pod.UID, volumeplan.EmptyDir, r.Volume.Name)
+		ready := volumeplan.ReadyDir(r.Root, r.Pod.UID, r.Volume.Name, false)
+		var medium v1.StorageMedium
+		var limit *resource.Quantity
+		if r.Volume.EmptyDir != nil {
+			medium, limit = r.Volume.EmptyDir.Medium, r.Volume.EmptyDir.SizeLimit
+		}
+		if err := e.empty(r, dir, ready, medium, limit); err != nil {
+			return plugin.Result{}, err
+		}
+		return plugin.Result{Mount: model.VolumeMount{HostPath: dir, SELinuxRelabel: true}}, nil
+	}, nil
 }
 
 // everyone is the mode of a fresh volume: any user of the pod may write.

@@ -21,19 +21,23 @@ type hostPath struct{}
 func (hostPath) Name() string               { return volumeplan.HostPath }
 func (hostPath) Supports(v *v1.Volume) bool { return v.HostPath != nil }
 
-// SetUp checks the path and makes it where its type asks for that. Nothing is mounted, so nothing of it is below the
-// pod's directory and nothing of it is ever removed.
-func (hostPath) SetUp(_ context.Context, r plugin.Request) (plugin.Result, error) {
+func (hostPath) Remote(*v1.Volume) bool { return false }
+
+// Gather checks the path in its Write, and makes it where its type asks for that. Nothing is mounted, so nothing of it is
+// below the pod's directory and nothing of it is ever removed.
+func (hostPath) Gather(_ context.Context, r plugin.Request) (plugin.Write, error) {
 	path := r.Volume.HostPath.Path
 	if slices.Contains(strings.Split(path, "/"), "..") {
-		return plugin.Result{}, fmt.Errorf("invalid HostPath `%s`: must not contain '..'", path)
+		return nil, fmt.Errorf("invalid HostPath `%s`: must not contain '..'", path)
 	}
-	if t := r.Volume.HostPath.Type; t != nil && *t != v1.HostPathUnset {
-		if err := checkType(path, *t); err != nil {
-			return plugin.Result{}, err
+	return func(context.Context) (plugin.Result, error) {
+		if t := r.Volume.HostPath.Type; t != nil && *t != v1.HostPathUnset {
+			if err := checkType(path, *t); err != nil {
+				return plugin.Result{}, err
+			}
 		}
-	}
-	return plugin.Result{Mount: model.VolumeMount{HostPath: path}}, nil
+		return plugin.Result{Mount: model.VolumeMount{HostPath: path}}, nil
+	}, nil
 }
 
 // checkType tells whether the path is of the type, links followed. The texts are the kubelet's.
@@ -102,7 +106,11 @@ type image struct{}
 func (image) Name() string               { return volumeplan.Image }
 func (image) Supports(v *v1.Volume) bool { return v.Image != nil }
 
-// SetUp does nothing: the runtime mounts the image. It is pulled when the container's turn comes.
-func (image) SetUp(_ context.Context, r plugin.Request) (plugin.Result, error) {
-	return plugin.Result{Mount: model.VolumeMount{ImageRef: r.Volume.Image.Reference, ReadOnly: true, SELinuxRelabel: true}}, nil
+func (image) Remote(*v1.Volume) bool { return false }
+
+// Gather does nothing: the runtime mounts the image. It is pulled when the container's turn comes.
+func (image) Gather(_ context.Context, r plugin.Request) (plugin.Write, error) {
+	return func(context.Context) (plugin.Result, error) {
+		return plugin.Result{Mount: model.VolumeMount{ImageRef: r.Volume.Image.Reference, ReadOnly: true, SELinuxRelabel: true}}, nil
+	}, nil
 }

@@ -63,7 +63,9 @@ func newRig(t testing.TB) *rig {
 	}
 	r := &rig{t: t, root: t.TempDir(), obj: objects{"cm/a": "one", "s/a": "hidden"}}
 	r.deps = Deps{Mounts: mounts.New(mount.NewFakeMounter(nil)), Objects: r.obj, Tokens: r.obj, Logger: klog.Background(),
-		Allocatable: func() v1.ResourceList { return v1.ResourceList{"memory": resource.MustParse("64Mi"), "cpu": resource.MustParse("4")} }}
+		Allocatable: func() v1.ResourceList {
+			return v1.ResourceList{"memory": resource.MustParse("64Mi"), "cpu": resource.MustParse("4")}
+		}}
 	r.pod = &v1.Pod{ObjectMeta: metav1.ObjectMeta{Name: "p", Namespace: "ns", UID: "u", Labels: map[string]string{"app": "web"}}}
 	r.pod.Spec.Containers = []v1.Container{{Name: "c", VolumeMounts: []v1.VolumeMount{{Name: "v", MountPath: "/v"}, {Name: "w", MountPath: "/v/inner"}}}}
 	t.Cleanup(func() {
@@ -78,7 +80,11 @@ func (r *rig) setUp(src v1.VolumeSource, group, user *int64) (plugin.Result, err
 	v := &v1.Volume{Name: "v", VolumeSource: src}
 	for _, p := range All(r.deps) {
 		if p.Supports(v) {
-			return p.SetUp(context.Background(), plugin.Request{Root: r.root, Pod: r.pod, Volume: v, FSGroup: group, FSUser: user})
+			write, err := p.Gather(context.Background(), plugin.Request{Root: r.root, Pod: r.pod, Volume: v, FSGroup: group, FSUser: user})
+			if err != nil {
+				return plugin.Result{}, err
+			}
+			return write(context.Background())
 		}
 	}
 	r.t.Fatal("no plugin")
@@ -183,7 +189,7 @@ func TestMountRefused(t *testing.T) {
 type refusing struct{ mount.Interface }
 
 func (refusing) MountSensitiveWithoutSystemd(_, _, _ string, _, _ []string) error { return unix.EPERM }
-func (refusing) Unmount(t string) error                                         { return unix.Unmount(t, 0) }
+func (refusing) Unmount(t string) error                                           { return unix.Unmount(t, 0) }
 
 func TestConfigMapOnDisk(t *testing.T) {
 	r := newRig(t)

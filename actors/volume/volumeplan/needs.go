@@ -12,48 +12,35 @@ import (
 	"github.com/troupe-dev/troupe/messages/model"
 )
 
-// Ref names a ConfigMap or Secret in the pod's namespace that a volume is filled from.
-type Ref struct {
-	Secret bool
-	Name   string
-}
-
-// Refs returns what the volumes of the pod are filled from, sorted and without repetitions. Environment variables and
-// pull secrets are not among it: their change alters no file.
-func Refs(pod *v1.Pod) []Ref {
-	set := map[Ref]struct{}{}
-	add := func(r Ref) {
-		if r.Name != "" {
-			set[r] = struct{}{}
+// Refs returns the objects that the volumes of the pod are filled from, without repetitions. Environment variables and pull
+// secrets are not among them: their change alters no file.
+func Refs(pod *v1.Pod) []model.ObjectKey {
+	var out []model.ObjectKey
+	add := func(kind model.ObjectKind, name string) {
+		k := model.ObjectKey{Kind: kind, Namespace: pod.Namespace, Name: name}
+		if name != "" && !slices.Contains(out, k) {
+			out = append(out, k)
 		}
 	}
 	for i := range pod.Spec.Volumes {
 		src := &pod.Spec.Volumes[i].VolumeSource
 		switch {
 		case src.ConfigMap != nil:
-			add(Ref{Name: src.ConfigMap.Name})
+			add(model.ConfigMapObject, src.ConfigMap.Name)
 		case src.Secret != nil:
-			add(Ref{Secret: true, Name: src.Secret.SecretName})
+			add(model.SecretObject, src.Secret.SecretName)
 		case src.Projected != nil:
 			for j := range src.Projected.Sources {
 				if p := src.Projected.Sources[j].ConfigMap; p != nil {
-					add(Ref{Name: p.Name})
+					add(model.ConfigMapObject, p.Name)
 				}
 				if p := src.Projected.Sources[j].Secret; p != nil {
-					add(Ref{Secret: true, Name: p.Name})
+					add(model.SecretObject, p.Name)
 				}
 			}
 		}
 	}
-	return slices.SortedFunc(maps.Keys(set), func(a, b Ref) int {
-		if a.Secret != b.Secret {
-			if a.Secret {
-				return 1
-			}
-			return -1
-		}
-		return strings.Compare(a.Name, b.Name)
-	})
+	return out
 }
 
 // Differs tells whether the files of the pod's volumes may differ between two objects of one pod. Volumes are immutable;

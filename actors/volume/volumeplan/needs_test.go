@@ -6,6 +6,9 @@ import (
 
 	v1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/troupe-dev/troupe/messages/model"
 )
 
 func TestNestedMountPoints(t *testing.T) {
@@ -117,14 +120,14 @@ func TestHugePageSize(t *testing.T) {
 }
 
 func TestRefs(t *testing.T) {
-	pod := &v1.Pod{Spec: v1.PodSpec{Volumes: []v1.Volume{
+	pod := &v1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: "ns"}, Spec: v1.PodSpec{Volumes: []v1.Volume{
 		{VolumeSource: v1.VolumeSource{Secret: &v1.SecretVolumeSource{SecretName: "s"}}},
 		{VolumeSource: v1.VolumeSource{Projected: &v1.ProjectedVolumeSource{Sources: []v1.VolumeProjection{
 			{ConfigMap: &v1.ConfigMapProjection{LocalObjectReference: v1.LocalObjectReference{Name: "b"}}},
 			{Secret: &v1.SecretProjection{LocalObjectReference: v1.LocalObjectReference{Name: "s"}}}}}}},
 		{VolumeSource: v1.VolumeSource{ConfigMap: &v1.ConfigMapVolumeSource{LocalObjectReference: v1.LocalObjectReference{Name: "a"}}}},
 	}}}
-	if got, want := Refs(pod), []Ref{{false, "a"}, {false, "b"}, {true, "s"}}; !reflect.DeepEqual(got, want) {
+	if got, want := Refs(pod), []model.ObjectKey{{Kind: model.SecretObject, Namespace: "ns", Name: "s"}, {Namespace: "ns", Name: "b"}, {Namespace: "ns", Name: "a"}}; !reflect.DeepEqual(got, want) {
 		t.Errorf("%v", got)
 	}
 }

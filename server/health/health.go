@@ -10,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	"k8s.io/component-base/metrics/prometheus/slis"
 	"k8s.io/klog/v2"
 )
 
@@ -92,10 +93,12 @@ func root(w http.ResponseWriter, r *http.Request, checks []Check) {
 			continue
 		}
 		if err := c.Check(); err != nil {
+			slis.ObserveHealthcheck(r.Context(), c.Name, "healthz", slis.Error)
 			fmt.Fprintf(&out, "[-]%s failed: reason withheld\n", c.Name)
 			fmt.Fprintf(&failed, "[-]%s failed: %v\n", c.Name, err)
 			continue
 		}
+		slis.ObserveHealthcheck(r.Context(), c.Name, "healthz", slis.Success)
 		fmt.Fprintf(&out, "[+]%s ok\n", c.Name)
 	}
 	if failed.Len() > 0 {

@@ -31,6 +31,8 @@ type Handler struct {
 	Pods    Pods
 	Runtime Containers
 	Reader  *Reader
+	// CallTimeout bounds each call to the runtime.
+	CallTimeout time.Duration
 }
 
 // ServeHTTP answers with the kubelet's status codes and texts.
@@ -60,7 +62,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	ctx := r.Context()
-	st, err := h.Runtime.ContainerStatus(ctx, id)
+	st, err := h.status(ctx, id)
 	if err != nil {
 		klog.FromContext(ctx).V(4).Info("Failed to get container status", "containerID", id, "err", err)
 		fail(w, http.StatusBadRequest, fmt.Sprintf("unable to retrieve container logs for %s", id))
@@ -74,7 +76,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if o.Stderr {
 		sink.Err = w
 	}
-	live := &liveness{pods: h.Pods, runtime: h.Runtime, uid: pod.UID, container: container, id: id}
+	live := &liveness{h: h, uid: pod.UID, container: container, id: id}
 	err = h.Reader.Read(ctx, st.LogPath, o, live, sink, func() {
 		began = true
 		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
@@ -94,6 +96,13 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	_, _ = w.Write([]byte(err.Error()))
 }
 
+// status asks the runtime about one instance.
+func (h *Handler) status(ctx context.Context, id model.ContainerID) (model.Container, error) {
+	ctx, cancel := context.WithTimeout(ctx, h.CallTimeout)
+	defer cancel()
+	return h.Runtime.ContainerStatus(ctx, id)
+}
+
 // fail writes exactly the text, as the kubelet does.
 func fail(w http.ResponseWriter, code int, text string) {
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
@@ -103,8 +112,7 @@ func fail(w http.ResponseWriter, code int, text string) {
 
 // liveness watches one instance through the agent's status and, where it matters, through the runtime.
 type liveness struct {
-	pods      Pods
-	runtime   Containers
+	h         *Handler
 	uid       types.UID
 	container string
 	id        model.ContainerID
@@ -112,7 +120,7 @@ type liveness struct {
 
 // Ended asks the runtime by id. No answer, or an answer that leaves doubt, is not an end.
 func (l *liveness) Ended(ctx context.Context) bool {
-	c, err := l.runtime.ContainerStatus(ctx, l.id)
+	c, err := l.h.status(ctx, l.id)
 	switch cri.ClassOf(err) {
 	case model.OutcomeOK:
 		return c.State == model.ContainerExited || c.State == model.ContainerUnknown
@@ -126,6 +134,6 @@ func (l *liveness) Ended(ctx context.Context) bool {
 
 // Doubt looks at the newest status.
 func (l *liveness) Doubt() bool {
-	pod, ok := l.pods.ByUID(l.uid)
+	pod, ok := l.h.Pods.ByUID(l.uid)
 	return !ok || RunningID(pod, l.container) != l.id
 }

@@ -22,6 +22,8 @@ type (
 		SandboxConfig *runtimeapi.PodSandboxConfig
 		IPs           []string
 		Mounts        map[string]model.VolumeMount
+		// Target is the instance whose PID namespace an ephemeral container joins; "" for none.
+		Target model.ContainerID
 	}
 	// Revoke takes the permission back: stop, and do not start again. Grace only ever shrinks; Deadline is the moment
 	// at which the grace has run out. After names containers that must have ended first (sidecar order).

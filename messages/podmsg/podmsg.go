@@ -54,6 +54,8 @@ type (
 	}
 	// Child is a container's new view.
 	Child struct{ View model.ContainerView }
+	// ChildRestarted says that a container's actor was rebuilt from nothing after a panic.
+	ChildRestarted struct{ Name string }
 	// End asks to end the pod for a node-level reason (eviction, deadline, preemption). Grace in seconds, nil for the
 	// spec's.
 	End struct {
@@ -116,6 +118,7 @@ func (Dirty) podEvent()          {}
 func (Look) podEvent()           {}
 func (Child) podEvent()          {}
 func (End) podEvent()            {}
+func (ChildRestarted) podEvent() {}
 func (Acked) podEvent()          {}
 func (Done) podEvent()           {}
 func (Tick) podEvent()           {}

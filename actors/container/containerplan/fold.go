@@ -88,8 +88,8 @@ func (p *plan) look(e containermsg.Look) {
 	if s.Op == containermsg.OpStatus {
 		s.Op = containermsg.OpNone
 	}
-	if s.Op == containermsg.OpCreate || s.Op == containermsg.OpStart {
-		return // our own call will tell, and is newer
+	if s.Op == containermsg.OpCreate || s.Op == containermsg.OpStart || (e.At.Before(s.ReadAt) && !s.Doubt) {
+		return // our own call will tell, or a newer read has told
 	}
 	s.Doubt, s.Dirty, s.DoubtTries = false, false, 0
 	s.DoubtAt = time.Time{}
@@ -178,6 +178,7 @@ func (p *plan) created(e containermsg.Done) {
 			CreatedAt: p.now, Image: s.Spec.Image, Annotations: map[string]string{AnnotationRestartCount: itoa(s.OpCount), AnnotationHash: s.Hash}}
 		s.DoubtTries = 0
 		s.NewRound = false
+		s.ReadAt = laterOf(s.ReadAt, p.now)
 		p.setCur(&c)
 		p.event(false, "Created", "Container created")
 	case e.Class == model.OutcomeUnknown, strings.Contains(msg(e.Err), "is reserved for"):
@@ -228,6 +229,11 @@ func (p *plan) started(e containermsg.Done) {
 
 func (p *plan) stopped(e containermsg.Done) {
 	s := p.s
+	if e.Status != nil && s.Cur != nil && s.Cur.ID == e.Status.ID && e.Status.State == model.ContainerExited {
+		p.setCur(e.Status)
+		s.StopBy = time.Time{}
+		return
+	}
 	switch e.Class {
 	case model.OutcomeOK, model.OutcomeNotFound:
 		s.Dirty = true

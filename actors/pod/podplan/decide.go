@@ -18,6 +18,10 @@ func (p *plan) decide() {
 		p.ending()
 		return
 	}
+	if !s.Listed && s.Gate.Listed && s.Op == podmsg.OpNone && !p.now.Before(s.DoubtAt) {
+		p.do(Look{Gen: p.begin(podmsg.OpLook, "")}) // this actor was rebuilt: the list went to an earlier incarnation
+		return
+	}
 	if !s.Listed || !s.Gate.SourcesReady {
 		return // nothing is started or killed before the runtime and all sources were heard
 	}
@@ -170,7 +174,7 @@ func (p *plan) sandbox() {
 	if s.Op != podmsg.OpNone || p.now.Before(s.DoubtAt) {
 		return
 	}
-	if s.Doubt {
+	if s.Doubt || len(s.Unseen) > 0 {
 		p.do(Look{Gen: p.begin(podmsg.OpLook, "")})
 		return
 	}

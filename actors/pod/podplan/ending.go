@@ -14,10 +14,14 @@ func (p *plan) ending() {
 		p.do(Cancel{Gen: s.Gen})
 	}
 	if !s.Listed {
-		if s.Admission == NotAsked && s.Gate.Listed {
-			return
+		if s.Gate.Listed && s.Op == podmsg.OpNone && !p.now.Before(s.DoubtAt) {
+			p.do(Look{Gen: p.begin(podmsg.OpLook, "")})
 		}
 		return // what runs is not known yet: the runtime's list comes first
+	}
+	if len(s.Unseen) > 0 && s.Op == podmsg.OpNone && !p.now.Before(s.DoubtAt) {
+		p.do(Look{Gen: p.begin(podmsg.OpLook, "")})
+		return
 	}
 	p.revokeAll()
 	if s.live() || s.Op != podmsg.OpNone {

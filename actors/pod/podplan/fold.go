@@ -75,6 +75,9 @@ func (p *plan) look(e podmsg.Look) {
 			return // our own call is newer than this list
 		}
 	}
+	if s.Listed && e.At.Before(s.ReadAt) {
+		return // older than what is known already
+	}
 	s.takeSandboxes(e.Observed.Sandboxes)
 	byName := map[string][]model.Container{}
 	for _, c := range e.Observed.Containers {
@@ -89,6 +92,12 @@ func (p *plan) look(e podmsg.Look) {
 		return
 	}
 	for name, v := range s.Views {
+		if s.Unseen[name] {
+			delete(s.Unseen, name)
+			p.do(Tell{Name: name, Event: containermsg.Desired{Pod: s.Pod}})
+			p.do(Tell{Name: name, Event: containermsg.Look{Instances: byName[name], At: e.At}})
+			continue
+		}
 		if differs(v, byName[name]) {
 			p.do(Tell{Name: name, Event: containermsg.Look{Instances: byName[name], At: e.At}})
 		}
@@ -223,6 +232,7 @@ func (p *plan) sandboxMade(e podmsg.Done) {
 		}
 		s.Sandbox, s.Failure, s.Dirty = &b, Failure{}, !b.Detailed
 		s.Attempt = b.Attempt + 1
+		s.ReadAt = laterOf(s.ReadAt, p.now)
 	case model.OutcomeUnknown:
 		s.Doubt, s.DoubtEver = true, true
 		p.again()
@@ -266,4 +276,11 @@ func (p *plan) fail(err error) {
 		f.Err = err.Error()
 	}
 	f.RetryAt = p.now.Add(pace(sandboxFirst, sandboxMax, f.Count))
+}
+
+func laterOf(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
 }

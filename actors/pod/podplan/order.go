@@ -40,12 +40,12 @@ func (p *plan) grants() {
 
 func (p *plan) grant(name string) {
 	s := p.s
-	if s.Granted[name] == s.Sandbox.ID {
+	if s.Granted[name] == s.Sandbox.ID || s.Unseen[name] {
 		return
 	}
 	s.Granted[name] = s.Sandbox.ID
 	delete(s.Revoked, name)
-	p.do(Tell{Name: name, Event: containermsg.Grant{Sandbox: s.Sandbox.ID, IPs: s.Sandbox.IPs, Mounts: s.Mounts}})
+	p.do(Tell{Name: name, Event: containermsg.Grant{Sandbox: s.Sandbox.ID, IPs: s.Sandbox.IPs, Mounts: s.Mounts, Target: s.target(name)}})
 }
 
 // initDone: a sidecar has started, or an init container has ended well for good.
@@ -216,4 +216,16 @@ func (p *plan) revoke(name string, deadline time.Time, why string) {
 	}
 	s.Revoked[name] = deadline
 	p.do(Tell{Name: name, Event: containermsg.Revoke{Reason: why, Grace: max(deadline.Sub(p.now), 0), Deadline: deadline}})
+}
+
+// target is the running instance that an ephemeral container names as its target.
+func (s *State) target(name string) model.ContainerID {
+	for i := range s.Pod.Spec.EphemeralContainers {
+		if c := &s.Pod.Spec.EphemeralContainers[i]; c.Name == name && c.TargetContainerName != "" {
+			if cur := s.Views[c.TargetContainerName].Current; cur != nil && cur.State == model.ContainerRunning {
+				return cur.ID
+			}
+		}
+	}
+	return ""
 }

@@ -29,7 +29,7 @@ func New(pod *v1.Pod, static bool) State {
 	s := State{
 		Pod: pod, Static: static,
 		Views: map[string]model.ContainerView{}, Granted: map[string]model.SandboxID{}, Revoked: map[string]time.Time{},
-		Stopped: map[model.SandboxID]bool{}, Removed: map[model.SandboxID]bool{},
+		Stopped: map[model.SandboxID]bool{}, Removed: map[model.SandboxID]bool{}, Unseen: map[string]bool{},
 	}
 	if pod.Status.StartTime != nil {
 		s.StartTime = pod.Status.StartTime.Time
@@ -114,6 +114,12 @@ func (p *plan) fold(ev podmsg.Event) {
 		p.look(e)
 	case podmsg.Child:
 		s.Views[e.View.Name] = e.View
+	case podmsg.ChildRestarted:
+		if _, known := s.Views[e.Name]; known {
+			delete(s.Granted, e.Name)
+			delete(s.Revoked, e.Name)
+			s.Unseen[e.Name] = true
+		}
 	case podmsg.End:
 		p.end(EndNode, e.Reason, e.Message, e.Grace, e.Condition)
 	case podmsg.Acked:

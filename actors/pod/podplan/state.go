@@ -147,6 +147,8 @@ type State struct {
 	Granted map[string]model.SandboxID
 	Revoked map[string]time.Time // deadline told with the newest Revoke
 	Round   *Round
+	// Unseen are containers whose actors were rebuilt and have not been shown yet what runs; they get no grant before.
+	Unseen map[string]bool
 	// Prefetched and NetworkTold: said once.
 	Prefetched, NetworkTold bool
 

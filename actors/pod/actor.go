@@ -1,0 +1,308 @@
+// Package pod is the shell around podplan: one actor for each pod. It feeds events into the plan, performs its actions,
+// and after every step lets podstatus compute what the API should show. It decides nothing.
+//
+// One pod, seven files, from the watch to the runtime:
+//
+//	actors/source/api/sink.go               what the API server says arrives here
+//	actors/pods/actor.go                    the UID's actor is found or made
+//	actors/pod/podplan/plan.go              the pod's next step is decided
+//	actors/pod/actor.go                     and performed
+//	actors/container/containerplan/plan.go  each container's next step is decided
+//	actors/container/actor.go               and performed
+//	cri/remote/remote.go                    the runtime is called
+package pod
+
+import (
+	"context"
+	"reflect"
+	"time"
+
+	v1 "k8s.io/api/core/v1"
+	"k8s.io/client-go/tools/record"
+	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
+
+	"github.com/troupe-dev/troupe/actors/container"
+	"github.com/troupe-dev/troupe/actors/pod/podplan"
+	"github.com/troupe-dev/troupe/actors/pod/podstatus"
+	"github.com/troupe-dev/troupe/cri"
+	"github.com/troupe-dev/troupe/messages"
+	"github.com/troupe-dev/troupe/messages/cgroupmsg"
+	"github.com/troupe-dev/troupe/messages/containermsg"
+	"github.com/troupe-dev/troupe/messages/imagemsg"
+	"github.com/troupe-dev/troupe/messages/model"
+	"github.com/troupe-dev/troupe/messages/nodemsg"
+	"github.com/troupe-dev/troupe/messages/podmsg"
+	"github.com/troupe-dev/troupe/messages/podsmsg"
+	"github.com/troupe-dev/troupe/messages/statusmsg"
+	"github.com/troupe-dev/troupe/messages/volumemsg"
+	"github.com/troupe-dev/troupe/supervisor/runner"
+	"github.com/troupe-dev/troupe/supervisor/spawn"
+)
+
+// Deps are what a pod needs of the world.
+type Deps struct {
+	Runtime   cri.Runtime
+	Runner    *runner.Runner
+	Recorder  record.EventRecorder
+	Node      messages.Sink
+	Cgroups   messages.Sink
+	Volumes   messages.Sink
+	Images    messages.Sink
+	Status    messages.Sink
+	Pods      messages.Sink // the parent
+	Sandboxes *SandboxBuilder
+	Container *container.Deps
+	// Published is told of every new status, for the server and the CLI.
+	Published Published
+	// StatusNode is what statuses say of the node.
+	StatusNode func() podstatus.Node
+}
+
+// Published keeps the newest object of each pod, with the status that this agent built, for readers outside.
+// Implementations are safe for concurrent use and never block.
+type Published interface {
+	Publish(pod *v1.Pod)
+	Forget(uid model.UID)
+}
+
+// Config are the node-wide settings of pods.
+type Config struct {
+	// CallTimeout bounds CRI calls; a sandbox gets twice as long, as in the kubelet.
+	CallTimeout time.Duration
+	LogsRoot    string
+	LinksDir    string
+	Container   container.Config
+}
+
+// Actor is a pod's shell.
+type Actor struct {
+	deps        *Deps
+	cfg         Config
+	incarnation model.Incarnation
+
+	state    podplan.State
+	status   v1.PodStatus // newest one built
+	built    bool
+	statusOf *v1.Pod // the object that status was last published for
+
+	children map[string]spawn.Ref
+	sandbox  *runtimeapi.PodSandboxConfig // of the newest sandbox made or adopted
+	madeFor  model.SandboxID
+	cancel   map[model.Generation]context.CancelFunc
+	timer    func()
+	explain  explainer
+}
+
+// New makes the shell of one pod.
+func New(deps *Deps, cfg Config, pod *v1.Pod, static, orphan bool, inc model.Incarnation) *Actor {
+	a := &Actor{deps: deps, cfg: cfg, incarnation: inc, children: map[string]spawn.Ref{}, cancel: map[model.Generation]context.CancelFunc{}}
+	a.state = podplan.New(pod, static)
+	a.state.Orphan = orphan
+	a.status = *pod.Status.DeepCopy()
+	return a
+}
+
+// Stopping ends what this incarnation has under way; the pod itself runs on.
+func (a *Actor) Stopping(*spawn.Cell) {
+	for _, cancel := range a.cancel {
+		cancel()
+	}
+}
+
+// Receive feeds the plan.
+func (a *Actor) Receive(c *spawn.Cell, msg any) {
+	switch m := msg.(type) {
+	case podmsg.Event:
+		a.step(c, m)
+	case spawn.Restarted:
+		// The container's actor was rebuilt from nothing: it is shown what runs and granted anew.
+		a.step(c, podmsg.ChildRestarted{Name: m.Name})
+	case spawn.Quarantined:
+		a.deps.Recorder.Eventf(a.state.Pod, v1.EventTypeWarning, "ActorQuarantined", "The actor of container %s failed repeatedly and rests until %s", m.Name, m.Until.Format(time.RFC3339))
+	}
+}
+
+func (a *Actor) step(c *spawn.Cell, ev podmsg.Event) {
+	if d, ok := ev.(podmsg.Done); ok {
+		delete(a.cancel, d.Gen)
+	}
+	now := time.Now()
+	before := podplan.StageOf(&a.state)
+	var acts []podplan.Action
+	a.state, acts = podplan.Next(a.state, now, ev)
+	finished := false
+	for _, act := range acts {
+		if _, ok := act.(podplan.Finish); ok {
+			finished = true
+			continue
+		}
+		a.perform(c, act)
+	}
+	if a.state.Orphan {
+		a.state.PubGen, a.state.AckedGen = 1, 1 // nobody is told of it
+	} else {
+		a.publish(c, now)
+	}
+	a.explain.update(c, a, before, now, ev)
+	if finished {
+		a.deps.Published.Forget(a.state.Pod.UID)
+		a.deps.Status.Tell(statusmsg.Forget{UID: a.state.Pod.UID})
+		a.deps.Pods.Tell(podsmsg.Ended{UID: a.state.Pod.UID, Incarnation: a.incarnation})
+	}
+}
+
+// publish builds the status and passes it on when a reader could see a difference.
+func (a *Actor) publish(c *spawn.Cell, now time.Time) {
+	if !a.state.Listed || a.state.Admission == podplan.NotAsked && a.state.End == nil {
+		a.seen() // nothing is said of a pod before anything is known of it
+		return
+	}
+	st := podstatus.Build(&a.state, a.deps.StatusNode(), &a.status, now)
+	changed := !a.built || !reflect.DeepEqual(st, a.status)
+	if !changed && a.statusOf == a.state.Pod {
+		return
+	}
+	a.status, a.built, a.statusOf = st, true, a.state.Pod
+	a.seen()
+	if !changed {
+		return // only the object is newer; the status actor compares it with what it last said by itself
+	}
+	a.state.PubGen++
+	a.deps.Status.Tell(statusmsg.Publish{Pod: a.state.Pod, Status: st, Gen: a.state.PubGen, Reply: c.Self()})
+}
+
+func (a *Actor) seen() {
+	shown := *a.state.Pod
+	if a.built {
+		shown.Status = a.status
+	}
+	a.deps.Published.Publish(&shown)
+}
+
+// perform does what the plan decided.
+func (a *Actor) perform(c *spawn.Cell, act podplan.Action) {
+	self, pod := c.Self(), a.state.Pod
+	switch x := act.(type) {
+	case podplan.Admit:
+		a.deps.Node.Tell(nodemsg.Admit{Pod: pod, Adopted: x.Adopted, Reply: self})
+	case podplan.Release:
+		a.deps.Node.Tell(nodemsg.Release{UID: pod.UID})
+	case podplan.WantCgroup:
+		a.deps.Cgroups.Tell(cgroupmsg.Want{Pod: pod, Reply: self})
+	case podplan.DropCgroup:
+		a.deps.Cgroups.Tell(cgroupmsg.Drop{UID: pod.UID, Reply: self})
+	case podplan.WantVolumes:
+		a.deps.Volumes.Tell(volumemsg.Want{Pod: pod, Reply: self})
+	case podplan.DropVolumes:
+		a.deps.Volumes.Tell(volumemsg.Drop{UID: pod.UID, Reply: self})
+	case podplan.DropImages:
+		a.deps.Images.Tell(imagemsg.Drop{UID: pod.UID})
+	case podplan.RunSandbox:
+		a.call(c, x.Gen, podmsg.OpRunSandbox, runner.Starts, 2*a.cfg.CallTimeout, func(ctx context.Context) podmsg.Done {
+			return a.deps.runSandbox(ctx, pod, x)
+		})
+	case podplan.ReadSandbox:
+		a.call(c, x.Gen, podmsg.OpSandboxStatus, runner.Reads, a.cfg.CallTimeout, func(ctx context.Context) podmsg.Done {
+			return a.deps.readSandbox(ctx, x.ID)
+		})
+	case podplan.StopSandbox:
+		a.call(c, x.Gen, podmsg.OpStopSandbox, runner.Stops, a.cfg.CallTimeout, func(ctx context.Context) podmsg.Done {
+			return done(a.deps.Runtime.StopPodSandbox(ctx, x.ID))
+		})
+	case podplan.RemoveSandbox:
+		a.call(c, x.Gen, podmsg.OpRemoveSandbox, runner.Stops, a.cfg.CallTimeout, func(ctx context.Context) podmsg.Done {
+			return done(a.deps.Runtime.RemovePodSandbox(ctx, x.ID))
+		})
+	case podplan.Look:
+		a.call(c, x.Gen, podmsg.OpLook, runner.Reads, a.cfg.CallTimeout, func(ctx context.Context) podmsg.Done {
+			return a.deps.look(ctx, pod)
+		})
+	case podplan.RemoveDirs:
+		a.call(c, x.Gen, podmsg.OpRemoveDirs, runner.Disk, a.cfg.CallTimeout, func(context.Context) podmsg.Done {
+			return removeLogs(a.cfg, pod)
+		})
+	case podplan.Cancel:
+		if cancel := a.cancel[x.Gen]; cancel != nil {
+			cancel()
+		}
+	case podplan.Spawn:
+		a.spawn(c, x)
+	case podplan.Tell:
+		a.tell(x)
+	case podplan.Delete:
+		a.deps.Status.Tell(statusmsg.Delete{Pod: pod})
+	case podplan.SetTimer:
+		if a.timer != nil {
+			a.timer()
+			a.timer = nil
+		}
+		if !x.At.IsZero() {
+			a.timer = c.After(time.Until(x.At), podmsg.Tick{})
+		}
+	case podplan.Event:
+		kind := v1.EventTypeNormal
+		if x.Warning {
+			kind = v1.EventTypeWarning
+		}
+		if !a.state.Orphan {
+			a.deps.Recorder.Event(container.Reference(pod, ""), kind, x.Reason, x.Message)
+		}
+	case podplan.Finish: // last, by step
+	}
+}
+
+func (a *Actor) spawn(c *spawn.Cell, x podplan.Spawn) {
+	pod, deps, cfg, parent := a.state.Pod, a.deps.Container, a.cfg.Container, c.Self()
+	a.children[x.Name] = c.Child(x.Name, "container", func(k *spawn.Cell) spawn.Receiver {
+		instances := x.Instances
+		if k.Incarnation() > 1 {
+			instances = nil // what it was spawned with is old: the pod shows it what runs now
+		}
+		return container.New(deps, cfg, parent, pod, x.Name, instances)
+	})
+}
+
+// tell passes an event to a container; a grant carries the config of its sandbox.
+func (a *Actor) tell(x podplan.Tell) {
+	if g, ok := x.Event.(containermsg.Grant); ok {
+		g.SandboxConfig = a.sandboxConfig(g.Sandbox)
+		x.Event = g
+	}
+	a.children[x.Name].Tell(x.Event)
+}
+
+// sandboxConfig is what the sandbox was made from; after a restart of the agent it is made again from the same pod.
+func (a *Actor) sandboxConfig(id model.SandboxID) *runtimeapi.PodSandboxConfig {
+	if a.sandbox != nil && a.madeFor == id {
+		return a.sandbox
+	}
+	var attempt uint32
+	if a.state.Sandbox != nil {
+		attempt = a.state.Sandbox.Attempt
+	}
+	cfg, err := a.deps.Sandboxes.Config(a.state.Pod, attempt, a.state.CgroupParent, nil)
+	if err != nil {
+		return nil
+	}
+	a.sandbox, a.madeFor = cfg, id
+	return cfg
+}
+
+// call runs an effect in the runner; its Done comes back as a message of this incarnation.
+func (a *Actor) call(c *spawn.Cell, gen model.Generation, op podmsg.Op, lane runner.Lane, timeout time.Duration, fn func(context.Context) podmsg.Done) {
+	ctx, cancel := context.WithCancel(c.Context())
+	a.cancel[gen] = cancel
+	self, entry, began := c.Self(), c.Entry(), time.Now()
+	a.deps.Runner.Do(ctx, runner.Job{
+		Lane: lane, Op: op.String(), Owner: a.state.Pod.Namespace + "/" + a.state.Pod.Name, Timeout: timeout,
+		Fn: func(ctx context.Context) error {
+			defer cancel()
+			d := fn(ctx)
+			d.Gen, d.Op = gen, op
+			entry.Action(op.String(), recordTook(began), recordClass(d.Class))
+			self.Tell(d)
+			return d.Err
+		},
+		OnPanic: func(any) { self.Tell(podmsg.Done{Gen: gen, Op: op, Class: model.OutcomeUnknown, Err: errPanicked}) },
+	})
+}

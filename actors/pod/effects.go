@@ -1,0 +1,106 @@
+package pod
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	v1 "k8s.io/api/core/v1"
+	"k8s.io/klog/v2"
+
+	"github.com/troupe-dev/troupe/actors/pod/podplan"
+	"github.com/troupe-dev/troupe/actors/pod/sandboxspec"
+	"github.com/troupe-dev/troupe/cri"
+	"github.com/troupe-dev/troupe/messages/model"
+	"github.com/troupe-dev/troupe/messages/podmsg"
+	"github.com/troupe-dev/troupe/supervisor/registry"
+)
+
+// The functions of this file run in the runner's goroutines: they touch no actor's state.
+
+var errPanicked = errors.New("the call panicked; see the agent's log")
+
+func recordTook(since time.Time) registry.Attr           { return registry.Took(time.Since(since)) }
+func recordClass(class model.OutcomeClass) registry.Attr { return registry.Class(class.String()) }
+
+func done(err error) podmsg.Done {
+	return podmsg.Done{Class: cri.ClassOf(err), Err: err}
+}
+
+// runSandbox makes a sandbox and reads its addresses. When only the read failed the sandbox stands all the same.
+func (d *Deps) runSandbox(ctx context.Context, pod *v1.Pod, x podplan.RunSandbox) podmsg.Done {
+	cfg, err := d.Sandboxes.Config(pod, x.Attempt, x.Parent, d.Recorder)
+	if err != nil {
+		return podmsg.Done{Class: model.OutcomeRefused, Err: err}
+	}
+	if err := os.MkdirAll(cfg.LogDirectory, 0o755); err != nil {
+		return podmsg.Done{Class: model.OutcomeRefused, Err: err}
+	}
+	handler, err := d.Sandboxes.Handler(ctx, pod)
+	if err != nil {
+		return podmsg.Done{Class: model.OutcomeRefused, Err: err}
+	}
+	id, err := d.Runtime.RunPodSandbox(ctx, cfg, handler)
+	out := done(err)
+	if err != nil {
+		return out
+	}
+	if r := d.readSandbox(ctx, id); r.Err == nil {
+		return r
+	}
+	out.Sandbox = model.Sandbox{ID: id, UID: pod.UID, Name: pod.Name, Namespace: pod.Namespace, Attempt: x.Attempt, State: model.SandboxReady, CreatedAt: time.Now(), Handler: handler}
+	return out
+}
+
+func (d *Deps) readSandbox(ctx context.Context, id model.SandboxID) podmsg.Done {
+	at := time.Now()
+	b, err := d.Runtime.PodSandboxStatus(ctx, id)
+	out := done(err)
+	if err == nil {
+		out.Sandbox, out.ReadAt = b, at
+		out.Sandbox.Detailed = true
+	}
+	return out
+}
+
+// look lists everything the runtime has of one pod.
+func (d *Deps) look(ctx context.Context, pod *v1.Pod) podmsg.Done {
+	at := time.Now()
+	boxes, err := d.Runtime.ListPodSandbox(ctx, cri.SandboxFilter{UID: pod.UID})
+	if err != nil {
+		return done(err)
+	}
+	list, err := d.Runtime.ListContainers(ctx, cri.ContainerFilter{UID: pod.UID})
+	if err != nil {
+		return done(err)
+	}
+	out := done(nil)
+	out.Look = &podmsg.Look{Observed: model.PodObserved{UID: pod.UID, Name: pod.Name, Namespace: pod.Namespace, Sandboxes: boxes, Containers: list}, At: at}
+	return out
+}
+
+// removeLogs removes the pod's log directory and the flat links to its logs.
+func removeLogs(cfg Config, pod *v1.Pod) podmsg.Done {
+	dir := sandboxspec.LogDir(cfg.LogsRoot, pod)
+	if cfg.LinksDir != "" {
+		if links, err := filepath.Glob(filepath.Join(cfg.LinksDir, globSafe(pod.Name+"_"+pod.Namespace+"_")+"*.log")); err == nil {
+			for _, l := range links {
+				if to, err := os.Readlink(l); err == nil && strings.HasPrefix(to, dir+"/") {
+					_ = os.Remove(l)
+				}
+			}
+		}
+	}
+	err := os.RemoveAll(dir)
+	if err != nil {
+		klog.ErrorS(err, "Could not remove the logs of a pod", "pod", klog.KObj(pod), "directory", dir)
+	}
+	return podmsg.Done{}
+}
+
+func globSafe(s string) string {
+	return strings.NewReplacer("*", "\\*", "?", "\\?", "[", "\\[").Replace(s)
+}

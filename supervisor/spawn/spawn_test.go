@@ -258,6 +258,42 @@ func TestStopInQuarantine(t *testing.T) {
 	})
 }
 
+// A child that is told to stop while its failed incarnation still ends is not built anew.
+func TestStopWhileFailing(t *testing.T) {
+	var l log
+	system(t, Config{}, func(t *testing.T, s *System) {
+		gate := make(chan struct{})
+		p := s.Root("pods", "pods", as(probe{
+			started: func(c *Cell) {
+				c.Child("bad", "pod", as(probe{
+					started:  func(*Cell) { l.add("made"); panic("bad") },
+					stopping: func(*Cell) { <-gate },
+				}))
+			},
+			receive: func(c *Cell, msg any) {
+				switch m := msg.(type) {
+				case string:
+					r, _ := c.ChildNamed("bad")
+					c.StopChild(r)
+				case Ended:
+					l.add("ended:%s:%v", m.Name, m.Panic != nil)
+				case Restarted:
+					l.add("restarted")
+				}
+			},
+		}))
+		synctest.Wait()
+		p.Tell("stop")
+		synctest.Wait()
+		close(gate)
+		time.Sleep(time.Hour)
+		synctest.Wait()
+		if got := l.take(); got != "made ended:bad:true" {
+			t.Error(got)
+		}
+	})
+}
+
 func TestStopAndEnded(t *testing.T) {
 	var l log
 	system(t, Config{OnRootEnded: func(e Ended) { l.add("root-ended:%s", e.Name) }}, func(t *testing.T, s *System) {

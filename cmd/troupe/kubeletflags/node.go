@@ -30,7 +30,7 @@ func short() []string { return []string{groupStart, groupNode, groupLogging} }
 func register(sets *cliflag.NamedFlagSets, f *kubeletconfig.Flags, c *kubeletconfig.Configuration) {
 	registerStart(sets, f, c)
 	registerNode(sets, f, c)
-	logsapi.AddFlags(&c.Logging, sets.FlagSet(groupLogging))
+	registerLogging(sets, c)
 	registerRuntime(sets, f, c)
 	registerServer(sets, f, c)
 	registerPods(sets, c)
@@ -73,4 +73,22 @@ func registerNode(sets *cliflag.NamedFlagSets, f *kubeletconfig.Flags, c *kubele
 	fs.BoolVar(&f.ExitOnLockContention, "exit-on-lock-contention", f.ExitOnLockContention, "end when another process opens the lock file")
 	fs.BoolVar(&c.RunOnce, "runonce", c.RunOnce, "removed from Kubernetes; true is refused")
 	fs.BoolVar(c.EnableControllerAttachDetach, "enable-controller-attach-detach", *c.EnableControllerAttachDetach, "leave attaching volumes to the controller manager")
+}
+
+// registerLogging takes the flags from the library that acts on them, in fewer words.
+func registerLogging(sets *cliflag.NamedFlagSets, c *kubeletconfig.Configuration) {
+	fs := sets.FlagSet(groupLogging)
+	logsapi.AddFlags(&c.Logging, fs)
+	for name, usage := range map[string]string{
+		"v":                         "how much to log; 2 is usual, 4 is for debugging",
+		"vmodule":                   "`levels` of single files: pattern=N,…; text format only",
+		"logging-format":            "text or json",
+		"log-flush-frequency":       "longest time that a line waits in memory",
+		"log-text-split-stream":     "text: errors to stderr, the rest to stdout; needs gate LoggingAlphaOptions",
+		"log-json-split-stream":     "json: errors to stderr, the rest to stdout; needs gate LoggingAlphaOptions",
+		"log-text-info-buffer-size": "text: buffer for what goes to stdout; needs gate LoggingAlphaOptions",
+		"log-json-info-buffer-size": "json: buffer for what goes to stdout; needs gate LoggingAlphaOptions",
+	} {
+		fs.Lookup(name).Usage = usage
+	}
 }

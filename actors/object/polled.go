@@ -86,7 +86,7 @@ func (p *Polled) release(keys []Key) {
 
 // ConfigMap returns a copy that is young enough, or asks the API server.
 func (p *Polled) ConfigMap(ctx context.Context, namespace, name string) (*v1.ConfigMap, error) {
-	o, err := p.get(ctx, Key{ConfigMap, namespace, name})
+	o, err := p.get(ctx, Key{Kind: ConfigMap, Namespace: namespace, Name: name})
 	if err != nil {
 		return nil, err
 	}
@@ -95,7 +95,7 @@ func (p *Polled) ConfigMap(ctx context.Context, namespace, name string) (*v1.Con
 
 // Secret is ConfigMap for secrets.
 func (p *Polled) Secret(ctx context.Context, namespace, name string) (*v1.Secret, error) {
-	o, err := p.get(ctx, Key{Secret, namespace, name})
+	o, err := p.get(ctx, Key{Kind: Secret, Namespace: namespace, Name: name})
 	if err != nil {
 		return nil, err
 	}

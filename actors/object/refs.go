@@ -40,7 +40,7 @@ func Refs(pod *v1.Pod) []Key {
 	var keys []Key
 	add := func(kind Kind, name string) {
 		if name != "" {
-			keys = append(keys, Key{kind, pod.Namespace, name})
+			keys = append(keys, Key{Kind: kind, Namespace: pod.Namespace, Name: name})
 		}
 	}
 	for _, s := range pod.Spec.ImagePullSecrets {

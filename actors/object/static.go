@@ -47,7 +47,7 @@ func keyOf(obj any) (Key, metav1.Object, bool) {
 	case *v1.ConfigMap:
 		o = o.DeepCopy()
 		o.Namespace = namespaceOf(o.Namespace)
-		return Key{ConfigMap, o.Namespace, o.Name}, o, true
+		return Key{Kind: ConfigMap, Namespace: o.Namespace, Name: o.Name}, o, true
 	case *v1.Secret:
 		o = o.DeepCopy()
 		o.Namespace = namespaceOf(o.Namespace)
@@ -58,7 +58,7 @@ func keyOf(obj any) (Key, metav1.Object, bool) {
 			o.Data[k] = []byte(v)
 		}
 		o.StringData = nil
-		return Key{Secret, o.Namespace, o.Name}, o, true
+		return Key{Kind: Secret, Namespace: o.Namespace, Name: o.Name}, o, true
 	}
 	return Key{}, nil, false
 }
@@ -78,7 +78,7 @@ func (s *Static) Release(model.UID) {}
 
 // ConfigMap returns the config map, or an error for which apierrors.IsNotFound holds.
 func (s *Static) ConfigMap(_ context.Context, namespace, name string) (*v1.ConfigMap, error) {
-	k := Key{ConfigMap, namespace, name}
+	k := Key{Kind: ConfigMap, Namespace: namespace, Name: name}
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	if o, ok := s.objs[k].(*v1.ConfigMap); ok {
@@ -89,7 +89,7 @@ func (s *Static) ConfigMap(_ context.Context, namespace, name string) (*v1.Confi
 
 // Secret is ConfigMap for secrets.
 func (s *Static) Secret(_ context.Context, namespace, name string) (*v1.Secret, error) {
-	k := Key{Secret, namespace, name}
+	k := Key{Kind: Secret, Namespace: namespace, Name: name}
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	if o, ok := s.objs[k].(*v1.Secret); ok {

@@ -116,7 +116,7 @@ func (w *Watched) Close() {
 // ConfigMap returns the config map as the watch has it. It waits for a watch that is new, at most FirstSync, and then asks
 // the API server; an object that no tracked pod refers to is always asked for.
 func (w *Watched) ConfigMap(ctx context.Context, namespace, name string) (*v1.ConfigMap, error) {
-	o, err := w.get(ctx, Key{ConfigMap, namespace, name})
+	o, err := w.get(ctx, Key{Kind: ConfigMap, Namespace: namespace, Name: name})
 	if err != nil {
 		return nil, err
 	}
@@ -125,7 +125,7 @@ func (w *Watched) ConfigMap(ctx context.Context, namespace, name string) (*v1.Co
 
 // Secret is ConfigMap for secrets.
 func (w *Watched) Secret(ctx context.Context, namespace, name string) (*v1.Secret, error) {
-	o, err := w.get(ctx, Key{Secret, namespace, name})
+	o, err := w.get(ctx, Key{Kind: Secret, Namespace: namespace, Name: name})
 	if err != nil {
 		return nil, err
 	}

@@ -10,6 +10,7 @@ import (
 	"k8s.io/client-go/tools/record"
 
 	"github.com/troupe-dev/troupe/actors/container/containerplan"
+	"github.com/troupe-dev/troupe/actors/container/probeplan"
 	"github.com/troupe-dev/troupe/cri"
 	"github.com/troupe-dev/troupe/messages"
 	"github.com/troupe-dev/troupe/messages/containermsg"
@@ -44,28 +45,13 @@ type Config struct {
 	Curve policy.Curve
 	// LogsRoot is where pod logs are, LinksDir where the flat links to them are ("" for none).
 	LogsRoot, LinksDir string
+	// AgentStarted is when this agent began: instances that are older were adopted.
+	AgentStarted time.Time
 }
 
 // Hooks runs lifecycle hooks. Run blocks until the hook has ended or ctx ends; message is for the event.
 type Hooks interface {
 	Run(ctx context.Context, pod *v1.Pod, c *v1.Container, id model.ContainerID, ips []string, h *v1.LifecycleHandler) (message string, err error)
-}
-
-// Prober runs the probes of one instance until stop is called. result is told when a threshold was crossed; it may be
-// called from any goroutine. Started and ready are what is already known of the instance.
-type Prober interface {
-	Start(t ProbeTarget, result func(containermsg.ProbeResult)) (stop func(keepReadiness bool))
-}
-
-// ProbeTarget is an instance to probe.
-type ProbeTarget struct {
-	Pod       *v1.Pod
-	Container *v1.Container
-	ID        model.ContainerID
-	IPs       []string
-	StartedAt time.Time
-	Started   bool
-	Ready     bool
 }
 
 // Actor is a container's shell.
@@ -74,12 +60,12 @@ type Actor struct {
 	cfg    Config
 	parent messages.Sink // the pod
 
-	state  containerplan.State
-	last   model.ContainerView
-	grant  containermsg.Grant // newest, for the addresses
-	cancel map[model.Generation]context.CancelFunc
-	timer  func()
-	probes func(keepReadiness bool)
+	state   containerplan.State
+	last    model.ContainerView
+	grant   containermsg.Grant // newest, for the addresses
+	cancel  map[model.Generation]context.CancelFunc
+	timer   func()
+	probing probing
 }
 
 // New makes the shell of one container. instances are what the runtime shows of it, newest first.
@@ -98,15 +84,21 @@ func (a *Actor) Stopping(*spawn.Cell) {
 	for _, cancel := range a.cancel {
 		cancel()
 	}
-	if a.probes != nil {
-		a.probes(false)
-	}
 }
 
 // Receive feeds the plan.
 func (a *Actor) Receive(c *spawn.Cell, msg any) {
-	if ev, ok := msg.(containermsg.Event); ok {
-		a.step(c, ev)
+	switch m := msg.(type) {
+	case containermsg.Event:
+		a.step(c, m)
+	case probeTick:
+		if m.gen == a.probing.gen {
+			a.probe(c, probeplan.Tick{})
+		}
+	case probeDone:
+		if m.gen == a.probing.gen {
+			a.probe(c, m.outcome)
+		}
 	}
 }
 
@@ -182,14 +174,9 @@ func (a *Actor) perform(c *spawn.Cell, act containerplan.Action) {
 			cancel()
 		}
 	case containerplan.StartProbes:
-		a.startProbes(self, x.ID)
+		a.startProbes(c, x.ID)
 	case containerplan.StopProbes:
-		if a.probes != nil {
-			a.probes(x.KeepReadiness)
-			if !x.KeepReadiness {
-				a.probes = nil
-			}
-		}
+		a.stopProbes(c, x.KeepReadiness)
 	case containerplan.SetTimer:
 		if a.timer != nil {
 			a.timer()
@@ -236,19 +223,6 @@ func (a *Actor) start(c *spawn.Cell, gen model.Generation, name string, lane run
 		},
 		OnPanic: func(any) { self.Tell(containermsg.Done{Gen: gen, Class: model.OutcomeUnknown, Err: errPanicked}) },
 	})
-}
-
-func (a *Actor) startProbes(self messages.Sink, id model.ContainerID) {
-	if a.probes != nil {
-		a.probes(false)
-	}
-	started := time.Now()
-	if a.state.Cur != nil && !a.state.Cur.StartedAt.IsZero() {
-		started = a.state.Cur.StartedAt
-	}
-	a.probes = a.deps.Probes.Start(ProbeTarget{
-		Pod: a.state.Pod, Container: a.state.Spec, ID: id, IPs: a.grant.IPs, StartedAt: started, Started: a.state.Started, Ready: a.state.Ready,
-	}, func(r containermsg.ProbeResult) { self.Tell(r) })
 }
 
 // FieldPath names a container in events as the kubelet does.

@@ -32,6 +32,8 @@ type Record struct {
 	// RuntimeDir is where a private runtime's programs are.
 	RuntimeDir string `json:"runtimeDir,omitempty"`
 	CgroupRoot string `json:"cgroupRoot"`
+	// Pods are the UIDs that the run gave.
+	Pods []types.UID `json:"pods"`
 	// Before is what the packet filter held before the run.
 	Before Filter `json:"before"`
 }

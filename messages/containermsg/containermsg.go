@@ -40,7 +40,7 @@ type (
 	// ImageReady says that the image is present. Ref is what CreateContainer is given.
 	ImageReady struct{ Image, Ref string }
 	// ImageFailed says that the image could not be had; Reason is ErrImagePull, ImagePullBackOff, ErrImageNeverPull,
-	// InvalidImageName, ErrImageInspect, RegistryUnavailable or SignatureValidationFailed. RetryAt is when to ask again.
+	// InvalidImageName, ImageInspectError, RegistryUnavailable or SignatureValidationFailed. RetryAt is when to ask again.
 	ImageFailed struct {
 		Image, Reason, Message string
 		RetryAt                time.Time

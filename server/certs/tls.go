@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"os"
 	"sync"
 
 	"k8s.io/apiserver/pkg/server/dynamiccertificates"
@@ -90,15 +91,32 @@ func (s *Serving) useFiles(c Config) error {
 			return err
 		}
 	}
-	pair, err := dynamiccertificates.NewDynamicServingContentFromFiles("kubelet-server-cert-files", certFile, keyFile)
+	var pair dynamiccertificates.CertKeyContentProvider
+	var err error
+	if c.ReloadFiles {
+		s.files, err = dynamiccertificates.NewDynamicServingContentFromFiles("kubelet-server-cert-files", certFile, keyFile)
+		pair = s.files
+	} else {
+		pair, err = static(certFile, keyFile)
+	}
 	if err != nil {
 		return fmt.Errorf("load serving certificate %s: %w", certFile, err)
 	}
-	if c.ReloadFiles {
-		s.files = pair
-	}
 	s.controller = dynamiccertificates.NewDynamicServingCertificateController(s.base, c.ClientCA, pair, nil, nil)
 	return nil
+}
+
+// static reads a pair once.
+func static(certFile, keyFile string) (dynamiccertificates.CertKeyContentProvider, error) {
+	cert, err := os.ReadFile(certFile)
+	if err != nil {
+		return nil, err
+	}
+	key, err := os.ReadFile(keyFile)
+	if err != nil {
+		return nil, err
+	}
+	return dynamiccertificates.NewStaticCertKeyContent("kubelet-server-cert-files", cert, key)
 }
 
 // Run keeps the certificate and the announced client CAs current until the context ends. It returns when everything it

@@ -11,6 +11,8 @@ import (
 	"path/filepath"
 	"sort"
 	"strings"
+
+	"github.com/troupe-dev/troupe/cmd/troupe/kubeletconfig"
 )
 
 // DefaultStateDir is where a run keeps its state.
@@ -43,11 +45,17 @@ func (l Layout) path(p ...string) string { return filepath.Join(append([]string{
 // ContainerdSocket is where the private containerd listens.
 func (l Layout) ContainerdSocket() string { return l.path("containerd.sock") }
 
-// ControlSocket serves ps, logs and stop. InspectSocket serves tree and explain.
+// ControlSocket serves ps, logs and stop.
 func (l Layout) ControlSocket() string { return l.path("control.sock") }
 
-// InspectSocket is the agent's root-only inspection socket.
-func (l Layout) InspectSocket() string { return l.path("inspect.sock") }
+// InspectSocket is the agent's root-only inspection socket: where tree and explain look by themselves, unless the run
+// has a state folder of its own.
+func (l Layout) InspectSocket() string {
+	if l.Dir == DefaultStateDir {
+		return kubeletconfig.DefaultSocket
+	}
+	return l.path("inspect.sock")
+}
 
 // AgentRoot is the agent's root folder (--root-dir of the daemon): volumes of pods.
 func (l Layout) AgentRoot() string { return l.path("agent") }

@@ -138,14 +138,14 @@ func (t *logTail) begin(o LogOptions) error {
 	if err != nil {
 		return err
 	}
-	t.offset = int64(len(b))
-	for n := 0; n <= o.Tail && t.offset > 0; n++ {
-		i := bytes.LastIndexByte(b[:t.offset-1], '\n')
-		if n == o.Tail {
+	end := bytes.LastIndexByte(b, '\n') + 1 // an unfinished line comes with its end
+	for range o.Tail {
+		if end == 0 {
 			break
 		}
-		t.offset = int64(i + 1)
+		end = bytes.LastIndexByte(b[:end-1], '\n') + 1
 	}
+	t.offset = int64(end)
 	return nil
 }
 

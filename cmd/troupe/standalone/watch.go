@@ -106,16 +106,18 @@ func (r *run) announce() {
 		}
 		fmt.Fprintf(&b, "  %-20s %s\n", podKey(p), strings.Join(urls, "  "))
 	}
-	flag := ""
+	state, socket := "", ""
 	if r.l.Dir != DefaultStateDir {
-		flag = " --state-dir " + r.l.Dir
+		state, socket = " --state-dir "+r.l.Dir, " --socket "+r.l.InspectSocket()
 	}
-	fmt.Fprintf(&b, "\n  inspection:  curl --unix-socket %s http://troupe/actors\n", r.l.InspectSocket())
-	fmt.Fprintf(&b, "  what next:   troupe ps%[1]s   troupe logs -f%[1]s POD   troupe tree --socket %[2]s   troupe explain --socket %[2]s POD\n", flag, r.l.InspectSocket())
+	pod := podKey(r.objects.Pods[0])
+	fmt.Fprintf(&b, "\n  inspection   curl --unix-socket %s http://troupe/actors\n", r.l.InspectSocket())
+	fmt.Fprintf(&b, "  what next    troupe ps%s\n               troupe logs -f%s %s\n", state, state, pod)
+	fmt.Fprintf(&b, "               troupe tree%s\n               troupe explain%s %s\n", socket, socket, pod)
 	if r.o.Detached {
-		fmt.Fprintf(&b, "  to end it:   troupe stop%s\n\n", flag)
+		fmt.Fprintf(&b, "  to end it    troupe stop%s\n\n", state)
 	} else {
-		b.WriteString("  to end it:   Ctrl-C\n\n")
+		b.WriteString("  to end it    Ctrl-C\n\n")
 	}
 	r.view.Print("%s", b.String())
 }

@@ -101,6 +101,10 @@ func (a *Actor) Receive(c *spawn.Cell, msg any) {
 		if e := a.pods[m.UID]; e != nil {
 			e.ref.Tell(m.Event)
 		}
+	case podsmsg.ToAll:
+		for _, e := range a.pods {
+			e.ref.Tell(m.Event)
+		}
 	case podsmsg.Ended:
 		a.ended(c, m)
 	case spawn.Restarted:
@@ -126,7 +130,7 @@ func (a *Actor) assigned(c *spawn.Cell, m podsmsg.Assigned) {
 		}
 		return
 	}
-	if m.Source != "api" {
+	if m.Source == "file" || m.Source == "http" {
 		if before := a.sameName(m.Pod); before != nil {
 			before.next = &m
 			return
@@ -147,7 +151,7 @@ func (a *Actor) sameName(pod *v1.Pod) *entry {
 
 func (a *Actor) spawn(c *spawn.Cell, pod *v1.Pod, source string, orphan bool) {
 	a.seq++
-	e := &entry{inc: a.seq, newest: newLatest(pod), source: source, static: source != "api" && !orphan, orphan: orphan}
+	e := &entry{inc: a.seq, newest: newLatest(pod), source: source, static: (source == "file" || source == "http") && !orphan, orphan: orphan}
 	a.pods[pod.UID] = e
 	static, inc := e.static, e.inc
 	e.ref = c.Child(string(pod.UID), "pod", func(k *spawn.Cell) spawn.Receiver {

@@ -45,6 +45,8 @@ type (
 		Image, Reason, Message string
 		RetryAt                time.Time
 	}
+	// ImageLost says that the image actor was rebuilt after a panic and has forgotten what it was asked.
+	ImageLost struct{}
 	// Look is the truth of one moment: the instances of this container that the runtime has, newest first, each read by
 	// id where it matters. Nil Instances means that there is none.
 	Look struct {
@@ -113,6 +115,7 @@ func (Restart) containerEvent()     {}
 func (Prefetch) containerEvent()    {}
 func (ImageReady) containerEvent()  {}
 func (ImageFailed) containerEvent() {}
+func (ImageLost) containerEvent()   {}
 func (Look) containerEvent()        {}
 func (Dirty) containerEvent()       {}
 func (ProbeResult) containerEvent() {}

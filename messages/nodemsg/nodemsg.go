@@ -2,6 +2,8 @@
 package nodemsg
 
 import (
+	"time"
+
 	v1 "k8s.io/api/core/v1"
 
 	"github.com/troupe-dev/troupe/messages"
@@ -25,6 +27,12 @@ type (
 	RuntimeState struct{ State RuntimeInfo }
 	// NodeSeen is the node object as the API server has it (labels, taints, unschedulable, podCIDR).
 	NodeSeen struct{ Node *v1.Node }
+	// Pressure says what the node runs out of; it decides the pressure conditions.
+	Pressure struct{ Memory, Disk, PID bool }
+	// NotReady gives further reasons why pods cannot run here, in words; an empty list takes them back.
+	NotReady struct{ Reasons []string }
+	// Tick is the node-wide slow tick, which the node actor gives to whoever has periodic work.
+	Tick struct{ At time.Time }
 	// PodCIDR is what the node object assigned; it goes to the runtime.
 	PodCIDR struct{ CIDR string }
 )
@@ -47,3 +55,6 @@ func (Release) nodeMessage()      {}
 func (RuntimeState) nodeMessage() {}
 func (NodeSeen) nodeMessage()     {}
 func (PodCIDR) nodeMessage()      {}
+func (Pressure) nodeMessage()     {}
+func (NotReady) nodeMessage()     {}
+func (Tick) nodeMessage()         {}

@@ -56,6 +56,9 @@ type (
 	Child struct{ View model.ContainerView }
 	// ChildRestarted says that a container's actor was rebuilt from nothing after a panic.
 	ChildRestarted struct{ Name string }
+	// OwnerRestarted says that an actor that pods ask for things (cgroups, volumes, images, the node) was rebuilt from
+	// nothing after a panic: what was asked of it is asked again.
+	OwnerRestarted struct{}
 	// End asks to end the pod for a node-level reason (eviction, deadline, preemption). Grace in seconds, nil for the
 	// spec's.
 	End struct {
@@ -118,6 +121,7 @@ func (Dirty) podEvent()          {}
 func (Look) podEvent()           {}
 func (Child) podEvent()          {}
 func (End) podEvent()            {}
+func (OwnerRestarted) podEvent() {}
 func (ChildRestarted) podEvent() {}
 func (Acked) podEvent()          {}
 func (Done) podEvent()           {}

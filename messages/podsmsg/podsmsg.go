@@ -47,6 +47,8 @@ type (
 		UID   model.UID
 		Event podmsg.Event
 	}
+	// ToAll carries an event to every pod.
+	ToAll struct{ Event podmsg.Event }
 	// Ended says that a pod actor has finished its work and its incarnation may go.
 	Ended struct {
 		UID         model.UID
@@ -61,4 +63,5 @@ func (Dirty) podsMessage()        {}
 func (Listed) podsMessage()       {}
 func (RuntimeGate) podsMessage()  {}
 func (ToPod) podsMessage()        {}
+func (ToAll) podsMessage()        {}
 func (Ended) podsMessage()        {}

@@ -46,6 +46,8 @@ func (p *plan) fold(ev containermsg.Event) {
 				s.Image, s.Ahead = ImageState{}, false // nothing of a pull ahead shows
 			}
 		}
+	case containermsg.ImageLost:
+		s.Image.Asked, s.Image.AskedAhead = false, false
 	case containermsg.Look:
 		p.look(e)
 	case containermsg.Dirty:

@@ -137,6 +137,28 @@ func (p *plan) holdings() {
 	s.WantedPod = s.Pod
 }
 
+// askAgain repeats what other actors were asked for: one of them has forgotten it.
+func (p *plan) askAgain() {
+	s := p.s
+	s.WantedPod = nil
+	if s.Admission == AdmissionAsked {
+		s.Admission = NotAsked
+	} else if s.Placed {
+		p.do(Admit{Adopted: true}) // it has its place: the ledger learns of it again
+	}
+	if s.Volumes == Dropping {
+		p.do(DropVolumes{})
+	}
+	if s.Cgroup == Dropping {
+		p.do(DropCgroup{})
+	}
+	for _, name := range names(s.Pod) {
+		if _, known := s.Views[name]; known {
+			p.do(Tell{Name: name, Event: containermsg.ImageLost{}})
+		}
+	}
+}
+
 // wantsChange says whether what cgroup and volumes are made from may differ.
 func wantsChange(a, b *v1.Pod) bool {
 	return a.Generation != b.Generation || !sameMap(a.Labels, b.Labels) || !sameMap(a.Annotations, b.Annotations)

@@ -114,6 +114,8 @@ func (p *plan) fold(ev podmsg.Event) {
 		p.look(e)
 	case podmsg.Child:
 		s.Views[e.View.Name] = e.View
+	case podmsg.OwnerRestarted:
+		p.askAgain()
 	case podmsg.ChildRestarted:
 		if _, known := s.Views[e.Name]; known {
 			delete(s.Granted, e.Name)

@@ -66,6 +66,11 @@ func TestOneOperationAtATime(t *testing.T) {
 	expect(t, "the pod comes back", feed(&s, 0, want("a", 0)))
 	expect(t, "gone answers nobody either", feed(&s, 0, PodDone{UID: "a"}), "ApplyPod a")
 	expect(t, "ready", feed(&s, 0, PodDone{UID: "a"}), "Ready {a}")
+	feed(&s, 0, want("a", 1))
+	expect(t, "other limits while the first are written", feed(&s, 0, want("a", 2)))
+	expect(t, "are written before the answer", feed(&s, 0, PodDone{UID: "a"}), "ApplyPod a")
+	expect(t, "also when the first write failed", feed(&s, 0, want("a", 3), PodDone{UID: "a", Err: "x"}), "ApplyPod a")
+	expect(t, "answer", feed(&s, 0, PodDone{UID: "a"}), "Ready {a}")
 }
 
 func TestFailuresAreTriedAgain(t *testing.T) {

@@ -228,6 +228,20 @@ func TestJoinedPullOutlivesItsFirstPod(t *testing.T) {
 	d.expect("b's credentials are used", got[len(got)-1:], "pull x:1 as b")
 }
 
+func TestAnswersToAnEarlierAskAreIgnored(t *testing.T) {
+	d := &driver{t: t, s: New(Config{Records: true})}
+	d.feed(wants("a", "one.io/x:1", v1.PullAlways))
+	old := d.keys("a", "secret of one.io")
+	d.expect("another image is wanted", d.feed(wants("a", "two.io/x:1", v1.PullAlways)), "a: lookup")
+	d.expect("the other registry's credentials do not count", d.feed(old))
+	d.feed(wants("a", "x:1", v1.PullIfNotPresent))
+	d.feed(Inspected{Image: "x:1", Ref: "id"})
+	stale := Authorized{Key: Key{"a", "c"}, Seq: d.s.Consumers[Key{"a", "c"}].Seq, OK: true}
+	d.feed(wants("a", "y:1", v1.PullIfNotPresent))
+	d.feed(Inspected{Image: "y:1", Ref: "id2"})
+	d.expect("nor does another image's permission", d.feed(stale))
+}
+
 func TestRecordsDecideWhoMayUse(t *testing.T) {
 	d := &driver{t: t, s: New(Config{Records: true})}
 	d.feed(wants("a", "x:1", v1.PullIfNotPresent), wants("b", "x:1", v1.PullIfNotPresent), wants("c", "x:1", v1.PullNever))

@@ -27,7 +27,9 @@ func events(s *suite) {
 	case <-connected:
 	case err := <-end:
 		if errors.Is(err, cri.ErrUnimplemented) {
-			s.Skip("the runtime has no events")
+			s.Log("the runtime has no events: lists are all there is")
+			cancel()
+			return
 		}
 		s.Fatalf("Events: %v", err)
 	case <-s.ctx.Done():

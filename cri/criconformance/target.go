@@ -26,7 +26,7 @@ type Target struct {
 	LogDir string
 	// CgroupParent of the sandboxes; empty leaves it to the runtime.
 	CgroupParent string
-	// PullableImage can be pulled and removed again; empty skips what needs that.
+	// PullableImage can be pulled and removed again; empty leaves pulls unchecked.
 	PullableImage string
 }
 

@@ -14,6 +14,7 @@ import (
 //
 //	TROUPE_TEST_RUNTIME_ENDPOINT  unix:///path of its socket
 //	TROUPE_TEST_IMAGE             an image that it has, with a busybox shell
+//	TROUPE_TEST_PULL_IMAGE        an image that it can pull, and that the test removes; without it pulls go unchecked
 //	TROUPE_TEST_REQUIRE_RUNTIME   1 makes the absence of a runtime a failure
 func TestConformanceReal(t *testing.T) {
 	endpoint := os.Getenv("TROUPE_TEST_RUNTIME_ENDPOINT")
@@ -38,6 +39,6 @@ func TestConformanceReal(t *testing.T) {
 		if _, err := c.CheckVersion(ctx); err != nil {
 			t.Fatal(err)
 		}
-		return criconformance.Target{Runtime: c, Images: c, Image: image, LogDir: t.TempDir()}
+		return criconformance.Target{Runtime: c, Images: c, Image: image, LogDir: t.TempDir(), PullableImage: os.Getenv("TROUPE_TEST_PULL_IMAGE")}
 	})
 }

@@ -244,6 +244,9 @@ func (s service) UpdateContainerResources(ctx context.Context, req *runtimeapi.U
 		if c.resources == nil {
 			c.resources = &runtimeapi.LinuxContainerResources{}
 		}
+		if len(req.GetLinux().GetHugepageLimits()) > 0 {
+			c.resources.HugepageLimits = nil // a merge would append
+		}
 		proto.Merge(c.resources, req.GetLinux())
 		return &runtimeapi.UpdateContainerResourcesResponse{}, nil
 	})

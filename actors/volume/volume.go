@@ -241,6 +241,7 @@ func (v *volumes) perform(c *spawn.Cell, e *entry, a volumeplan.Action) {
 	case volumeplan.TellReady:
 		e.reply.Tell(podmsg.VolumesReady{Mounts: a.Mounts})
 	case volumeplan.TellBlocked:
+		v.Logger.Info("Volumes are blocked", "pod", e.owner, "podUID", e.uid, "reason", a.Reason, "message", a.Message)
 		e.reply.Tell(podmsg.VolumesBlocked{Reason: a.Reason, Message: a.Message})
 	case volumeplan.TellGone:
 		e.reply.Tell(podmsg.VolumesGone{})

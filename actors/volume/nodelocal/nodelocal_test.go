@@ -174,6 +174,16 @@ func TestEmptyDirMemory(t *testing.T) {
 	}
 }
 
+func TestEmptyDirHugePages(t *testing.T) {
+	r := newRig(t)
+	r.pod.Spec.Containers[0].Resources.Requests = v1.ResourceList{"hugepages-2Mi": resource.MustParse("2Mi")}
+	dir := r.must(v1.VolumeSource{EmptyDir: &v1.EmptyDirVolumeSource{Medium: "HugePages"}}, nil, nil).Mount.HostPath
+	var st unix.Statfs_t
+	if err := unix.Statfs(dir, &st); err != nil || st.Type != unix.HUGETLBFS_MAGIC || st.Bsize != 2<<20 {
+		t.Errorf("type %x, page size %d, %v", st.Type, st.Bsize, err)
+	}
+}
+
 func TestMountRefused(t *testing.T) {
 	r := newRig(t)
 	fake := mount.NewFakeMounter(nil)

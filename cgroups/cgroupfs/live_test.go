@@ -176,6 +176,13 @@ func TestValuesReachTheKernel(t *testing.T) {
 	if !a.Exists(d.Name) {
 		t.Error("the pod's cgroup does not exist with all controllers")
 	}
+	if h.Version == cgroupfs.V1 {
+		for _, file := range []string{"cpuset.cpus", "cpuset.mems"} {
+			if got, want := read(t, h, "cpuset", p, file), read(t, h, "cpuset", "/", file); got != want || got == "" {
+				t.Errorf("%s is %q, the root's %q: no process could join", file, got, want)
+			}
+		}
+	}
 	kids, err := a.Children(l.QOS(v1.PodQOSBurstable))
 	if err != nil || len(kids) != 1 || kids[0].String() != p {
 		t.Errorf("children %v, %v", kids, err)

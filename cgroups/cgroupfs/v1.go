@@ -32,7 +32,7 @@ func (h *Host) v1Hierarchy() ([]cgroup1.Subsystem, error) {
 		case "cpuacct":
 			out = append(out, cgroup1.NewCpuacct(h.Root))
 		case "cpuset":
-			out = append(out, cgroup1.NewCpuset(h.Root))
+			out = append(out, newCpuset(h.Root))
 		case "memory":
 			out = append(out, cgroup1.NewMemory(h.Root))
 		case "pids":

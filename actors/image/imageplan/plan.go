@@ -161,7 +161,9 @@ func (p *plan) inspected(e Inspected) {
 
 // there is called when the image is on the node.
 func (p *plan) there(c *Consumer, known *presence) {
-	known.served[c.Key] = struct{}{}
+	if !c.Ahead { // an ask ahead of the turn is followed by the real one
+		known.served[c.Key] = struct{}{}
+	}
 	if p.s.Config.Records {
 		c.Stage = Authorizing
 		p.do(Authorize{c.Key, c.Seq, c.Name, known.ref})

@@ -93,6 +93,8 @@ func TestPresentImage(t *testing.T) {
 		`b: Normal Pulled Container image "x" already present on machine and can be accessed by the pod`, "b: ready id")
 	d.at = presentFor - 1
 	d.expect("the next one needs no look", d.feed(ahead(wants("c", "x", v1.PullIfNotPresent))), "c: ready id")
+	d.expect("nor does its real ask", d.feed(wants("c", "x", v1.PullIfNotPresent)),
+		`c: Normal Pulled Container image "x" already present on machine and can be accessed by the pod`, "c: ready id")
 	d.expect("who was told and asks again gets one", d.feed(wants("a", "x", v1.PullIfNotPresent)), "inspect x:latest")
 	d.expect("and it was gone", d.feed(Inspected{Image: "x:latest"}), "a: lookup")
 	d.feed(Drop{"a"})

@@ -20,7 +20,6 @@ import (
 	"k8s.io/klog/v2"
 	"k8s.io/mount-utils"
 	"k8s.io/utils/ptr"
-	"pgregory.net/rapid"
 
 	"github.com/troupe-dev/troupe/actors/object"
 	"github.com/troupe-dev/troupe/actors/volume/mounts"
@@ -355,74 +354,6 @@ func TestLanes(t *testing.T) {
 		r.want(pod("remote", configMapSource("a"), configMapSource("a"), v1.VolumeSource{EmptyDir: &v1.EmptyDirVolumeSource{}}))
 		if done(runner.API) != 1 || done(runner.Disk) != 2 {
 			t.Errorf("remote: %d, %d", done(runner.API), done(runner.Disk))
-		}
-	})
-}
-
-// Whatever is set and removed, the pod that is due first is at the top.
-func TestDueHeap(t *testing.T) {
-	rapid.Check(t, func(t *rapid.T) {
-		var h dueHeap
-		entries := make([]*entry, 8)
-		for i := range entries {
-			entries[i] = &entry{index: -1}
-		}
-		t0 := time.Unix(1000, 0)
-		for range rapid.IntRange(1, 60).Draw(t, "n") {
-			e := rapid.SampledFrom(entries).Draw(t, "e")
-			if d := rapid.IntRange(0, 20).Draw(t, "at"); d == 0 {
-				h.set(e, time.Time{})
-			} else {
-				h.set(e, t0.Add(time.Duration(d)*time.Second))
-			}
-			in := 0
-			for _, e := range entries {
-				if e.index < 0 {
-					continue
-				}
-				in++
-				if h[e.index] != e || e.dueAt.Before(h[0].dueAt) {
-					t.Fatalf("%v is due before the top %v", e.dueAt, h[0].dueAt)
-				}
-			}
-			if in != len(h) {
-				t.Fatalf("%d entries, heap of %d", in, len(h))
-			}
-		}
-	})
-}
-
-// Two effects never work in one pod's directory, and a waiting one gives up with its context.
-func TestGate(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		var g gate
-		unlock, _ := g.lock(t.Context(), "u")
-		other, _ := g.lock(t.Context(), "v")
-		other()
-		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
-		defer cancel()
-		if _, err := g.lock(ctx, "u"); err == nil {
-			t.Error("entered a busy directory")
-		}
-		var inside atomic.Int64
-		for range 5 {
-			go func() {
-				u, err := g.lock(t.Context(), "u")
-				if err != nil || inside.Add(1) != 1 {
-					t.Error("not alone", err)
-				}
-				time.Sleep(time.Second)
-				inside.Add(-1)
-				u()
-			}()
-		}
-		synctest.Wait()
-		unlock()
-		time.Sleep(time.Minute)
-		g.mu.Lock()
-		defer g.mu.Unlock()
-		if len(g.busy) != 0 {
-			t.Error("left locked")
 		}
 	})
 }

@@ -364,6 +364,11 @@ func TestEventReplay(t *testing.T) {
 		}
 		defer srv.Stop()
 		defer c.Close()
+		startPod(t, c, "oldest")
+		time.Sleep(6 * time.Minute)
+		if n := replayed(c); n != 0 {
+			t.Errorf("%d events are replayed after 6 minutes", n)
+		}
 		startPod(t, c, "old")
 		time.Sleep(6 * time.Minute)
 		startPod(t, c, "new")
@@ -387,6 +392,17 @@ func TestEventReplay(t *testing.T) {
 		cancel()
 		<-end
 	})
+}
+
+// replayed counts the events that a new subscriber gets at once. It runs in a bubble.
+func replayed(c *remote.Client) int {
+	ctx, cancel := context.WithCancel(context.Background())
+	n, end := 0, make(chan error)
+	go func() { end <- c.Events(ctx, func() {}, func(model.RuntimeEvent) { n++ }) }()
+	synctest.Wait()
+	cancel()
+	<-end
+	return n
 }
 
 func TestEventsUnimplemented(t *testing.T) {

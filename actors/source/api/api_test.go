@@ -83,6 +83,7 @@ func TestSink(t *testing.T) {
 	a := pod("a", "1", "1")
 	must(s.Replace([]any{a}, "1"))
 	l.expect(t, "status seen u-1/1", "pods assigned u-1", "pods synced")
+	a = s.pods[key{"ns", "a"}]
 	if a.ManagedFields != nil {
 		t.Error("managed fields were kept")
 	}

@@ -2,6 +2,7 @@ package api
 
 import (
 	"fmt"
+	"maps"
 	"time"
 
 	v1 "k8s.io/api/core/v1"
@@ -13,8 +14,8 @@ import (
 	"github.com/troupe-dev/troupe/messages/statusmsg"
 )
 
-// sink is the reflector's store. The reflector calls it from one goroutine only, so it has no lock. It owns the
-// objects that it is given, changes them before it sends them and never after.
+// sink is the reflector's store. The reflector calls it from one goroutine only, so it has no lock. What it sends are
+// its own copies of the objects' heads (the rest is shared) and is not changed afterwards.
 type sink struct {
 	deps   Deps
 	now    func() time.Time
@@ -32,7 +33,7 @@ func newSink(deps Deps, now func() time.Time) *sink {
 func (s *sink) Transformer() cache.TransformFunc {
 	return func(obj any) (any, error) {
 		if pod, ok := obj.(*v1.Pod); ok {
-			pod.ManagedFields = nil
+			return bare(pod), nil
 		}
 		return obj, nil
 	}
@@ -83,7 +84,7 @@ func (s *sink) put(pod *v1.Pod) {
 	if old != nil && old.UID == pod.UID && old.ResourceVersion == pod.ResourceVersion {
 		return // a list that repeats what the watch has brought
 	}
-	pod.ManagedFields = nil
+	pod = bare(pod)
 	if old != nil && old.UID != pod.UID {
 		// Recreated under its name while nobody watched: another pod.
 		s.remove(old)
@@ -102,11 +103,19 @@ func (s *sink) put(pod *v1.Pod) {
 	if seen == "" {
 		seen = s.now().Format(time.RFC3339Nano)
 	}
+	pod.Annotations = maps.Clone(pod.Annotations)
 	podchange.Mark(&pod.ObjectMeta, Name, seen)
 	// The status actor hears of it first: a pod that publishes because of this object must not be compared with an
 	// older one.
 	s.deps.Status.Tell(statusmsg.Seen{Pod: pod})
 	s.deps.Pods.Tell(podsmsg.Assigned{Source: Name, Pod: pod, StatusOnly: old != nil && podchange.StatusOnly(old, pod)})
+}
+
+// bare is the object without its field owners, which nobody reads and which are often larger than the rest.
+func bare(pod *v1.Pod) *v1.Pod {
+	own := *pod
+	own.ManagedFields = nil
+	return &own
 }
 
 // remove takes the object with this UID out; a late delete of an earlier pod of the name changes nothing.

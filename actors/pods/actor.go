@@ -157,12 +157,12 @@ func (a *Actor) spawn(c *spawn.Cell, pod *v1.Pod, source string, orphan bool) {
 	e.ref = c.Child(string(pod.UID), "pod", func(k *spawn.Cell) spawn.Receiver {
 		return a.deps.Spawn(k, e.newest.get, static, orphan, inc)
 	})
-	e.ref.Tell(a.gate)
 	if a.gate.Listed {
 		// A pod that came after the list is new: the runtime has nothing of it.
 		e.ref.Tell(podmsg.Look{Observed: a.unclaimed[pod.UID], At: time.Now()})
 		delete(a.unclaimed, pod.UID)
 	}
+	e.ref.Tell(a.gate)
 }
 
 func (a *Actor) open() {

@@ -98,8 +98,7 @@ func (b *builder) container(spec *v1.Container, prev *v1.ContainerStatus, init b
 		st.State, st.Ready = prev.State, prev.Ready && cur.State == model.ContainerRunning
 		st.Started = prev.Started
 	default:
-		b.identify(&st, cur)
-		st.State.Waiting = waiting
+		st.State.Waiting = waiting // created: nothing that a reader could act on yet
 	}
 	if st.Started == nil && cur != nil {
 		f := false

@@ -5,6 +5,7 @@ import (
 
 	v1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/klog/v2"
 
 	rtactor "github.com/troupe-dev/troupe/actors/runtime"
 	"github.com/troupe-dev/troupe/cri/remote"
@@ -21,7 +22,9 @@ type Agent interface {
 	// Pods are the pods with their newest status. One that was deleted and has ended is not among them.
 	Pods() []*v1.Pod
 	// Explain says in a sentence what a pod waits for; "" when it cannot.
-	Explain(namespace, name string) string
+	Explain(pod *v1.Pod) string
+	// InspectURL is the address of the inspection page with its token; "" when there is none.
+	InspectURL() string
 	// Stop ends the actors. Pods run on; a child runtime is ended by its launcher.
 	Stop(ctx context.Context) error
 }
@@ -41,6 +44,7 @@ type AgentConfig struct {
 	InspectSocket string
 	ConfigMaps    []*v1.ConfigMap
 	Secrets       []*v1.Secret
+	Log           klog.Logger
 	// Changed is called after each change of a pod's status. It must not block.
 	Changed func()
 }

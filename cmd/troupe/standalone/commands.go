@@ -18,12 +18,14 @@ import (
 	"golang.org/x/term"
 	v1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/util/duration"
+	"k8s.io/klog/v2"
+	"k8s.io/klog/v2/textlogger"
 )
 
 // RunCommand is `troupe run`.
 func RunCommand() *cobra.Command {
 	o := Options{}
-	detach := false
+	detach, verbosity := false, 0
 	cmd := &cobra.Command{
 		Use:   "run -f FILE…",
 		Short: "Run pods from files on this machine, without a cluster",
@@ -40,6 +42,11 @@ grace period, and everything else that the run started; a second Ctrl-C hurries 
 			if detach && !o.Detached {
 				return Detach(cmd.Context(), o)
 			}
+			done, err := logTo(&o, verbosity)
+			if err != nil {
+				return err
+			}
+			defer done()
 			ctx, interrupts, stop := signals(contextOf(cmd))
 			defer stop()
 			return Run(ctx, o, interrupts)
@@ -54,6 +61,7 @@ grace period, and everything else that the run started; a second Ctrl-C hurries 
 	f.StringVar(&o.Subnet, "pod-subnet", DefaultSubnet, "addresses of the pods (private containerd)")
 	f.StringVar(&o.CgroupRoot, "cgroup-root", "/troupe", "cgroup below which the pods' cgroups are made")
 	f.DurationVar(&o.Timeout, "timeout", 0, "give up when the pods are not ready in time (0: wait)")
+	f.IntVarP(&verbosity, "v", "v", 2, "`level` of detail of the agent's log, which is agent.log in the state folder")
 	stateFlag(cmd, &o.StateDir)
 	_ = cmd.MarkFlagRequired("filename")
 	_ = cmd.MarkFlagFilename("filename", "yaml", "yml", "json")
@@ -303,4 +311,19 @@ func columns(out io.Writer) int {
 		return 0
 	}
 	return w
+}
+
+// logTo sends the agent's log, and what libraries write through klog, to a file: the terminal is for the pods.
+func logTo(o *Options, verbosity int) (func(), error) {
+	l, err := NewLayout(o.StateDir)
+	if err != nil {
+		return nil, err
+	}
+	f, err := os.OpenFile(l.AgentLog(), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	o.Log = textlogger.NewLogger(textlogger.NewConfig(textlogger.Output(f), textlogger.Verbosity(verbosity)))
+	klog.SetLogger(o.Log)
+	return func() { _ = f.Close() }, nil
 }

@@ -54,7 +54,7 @@ func (l Layout) InspectSocket() string {
 	if l.Dir == DefaultStateDir {
 		return kubeletconfig.DefaultSocket
 	}
-	return l.path("inspect.sock")
+	return l.path("inspect", "troupe.sock") // a folder that is the socket's alone
 }
 
 // AgentRoot is the agent's root folder (--root-dir of the daemon): volumes of pods.
@@ -68,6 +68,9 @@ func (l Layout) RecordFile() string { return l.path("run.json") }
 
 // LockFile is locked (flock) by the process that runs the pods.
 func (l Layout) LockFile() string { return l.path("lock") }
+
+// AgentLog is the agent's log.
+func (l Layout) AgentLog() string { return l.path("agent.log") }
 
 // RunLog is the output of a detached run, RuntimeLog containerd's.
 func (l Layout) RunLog() string { return l.path("run.log") }

@@ -12,6 +12,7 @@ import (
 
 	v1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/klog/v2"
 
 	"github.com/troupe-dev/troupe/actors/runtime/child"
 	"github.com/troupe-dev/troupe/cri/remote"
@@ -33,6 +34,7 @@ type Options struct {
 	In       io.Reader
 	Out      io.Writer
 	Terminal int // columns; 0 when Out is no terminal
+	Log      klog.Logger
 	// Start starts the agent.
 	Start func(ctx context.Context, cfg AgentConfig) (Agent, error)
 }
@@ -103,7 +105,7 @@ func (r *run) begin(ctx context.Context) error {
 	var err error
 	cfg := AgentConfig{
 		NodeName: nodeName(), RootDir: r.l.AgentRoot(), PodLogsDir: r.l.PodLogs(), CgroupRoot: r.o.CgroupRoot,
-		Runtime: r.client, InspectSocket: r.l.InspectSocket(), ConfigMaps: r.objects.ConfigMaps, Secrets: r.objects.Secrets, Changed: r.poke,
+		Runtime: r.client, InspectSocket: r.l.InspectSocket(), ConfigMaps: r.objects.ConfigMaps, Secrets: r.objects.Secrets, Changed: r.poke, Log: r.o.Log,
 	}
 	if r.child != nil {
 		cfg.Child = r.child

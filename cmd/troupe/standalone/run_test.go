@@ -105,7 +105,8 @@ func (a *smallAgent) Add(p *v1.Pod) (*v1.Pod, error)          { return a.src.Add
 func (a *smallAgent) Synced()                                 { a.src.Synced() }
 func (a *smallAgent) Delete(uid types.UID, grace *int64) bool { return a.src.Delete(uid, grace) }
 func (a *smallAgent) Pods() []*v1.Pod                         { return a.src.List() }
-func (a *smallAgent) Explain(string, string) string           { return "" }
+func (a *smallAgent) InspectURL() string                      { return "" }
+func (a *smallAgent) Explain(*v1.Pod) string                  { return "" }
 func (a *smallAgent) Stop(ctx context.Context) error          { a.end(); a.wg.Wait(); return a.sys.Stop(ctx) }
 
 type syncBuffer struct {

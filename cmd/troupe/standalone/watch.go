@@ -74,7 +74,7 @@ func (r *run) look() tally {
 			t.ended++
 			t.failed++
 		case Pending:
-			if why := r.agent.Explain(p.Namespace, p.Name); why != "" {
+			if why := r.agent.Explain(p); why != "" {
 				doing = why
 			}
 		}
@@ -111,7 +111,7 @@ func (r *run) announce() {
 		state, socket = " --state-dir "+r.l.Dir, " --socket "+r.l.InspectSocket()
 	}
 	pod := podKey(r.objects.Pods[0])
-	fmt.Fprintf(&b, "\n  inspection   curl --unix-socket %s http://troupe/actors\n", r.l.InspectSocket())
+	fmt.Fprintf(&b, "\n  inspection   %s\n               curl --unix-socket %s http://troupe/actors\n", r.agent.InspectURL(), r.l.InspectSocket())
 	fmt.Fprintf(&b, "  what next    troupe ps%s\n               troupe logs -f%s %s\n", state, state, pod)
 	fmt.Fprintf(&b, "               troupe tree%s\n               troupe explain%s %s\n", socket, socket, pod)
 	if r.o.Detached {
@@ -258,7 +258,7 @@ func (r *run) endPods(ctx context.Context, interrupts <-chan os.Signal) error {
 		}
 		for _, p := range pods {
 			doing := "ending"
-			if why := r.agent.Explain(p.Namespace, p.Name); why != "" {
+			if why := r.agent.Explain(p); why != "" {
 				doing = why
 			}
 			r.view.Set(podKey(p), doing)

@@ -10,19 +10,24 @@ import (
 
 	v1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
-	utilnet "k8s.io/apimachinery/pkg/util/net"
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 
 	"github.com/troupe-dev/troupe/actors/container"
+	"github.com/troupe-dev/troupe/actors/node"
+	"github.com/troupe-dev/troupe/actors/node/machine"
+	"github.com/troupe-dev/troupe/actors/node/nodestatus"
 	"github.com/troupe-dev/troupe/cgroups"
 	"github.com/troupe-dev/troupe/cgroups/cgroupfs"
 	"github.com/troupe-dev/troupe/cgroups/systemd"
 	"github.com/troupe-dev/troupe/cri"
+	"github.com/troupe-dev/troupe/messages"
+	"github.com/troupe-dev/troupe/messages/nodemsg"
 )
 
 // Host is what the agent knows of its machine. What is set here once never changes; the rest is in atomics.
 type Host struct {
 	Cgroups                      *cgroupfs.Host
+	Machine                      nodestatus.Machine
 	Capacity                     v1.ResourceList
 	KubeReserved, SystemReserved v1.ResourceList
 	Allocatable                  v1.ResourceList
@@ -30,6 +35,47 @@ type Host struct {
 	ips     atomic.Pointer[[]string]
 	runtime atomic.Pointer[string]
 	base    container.NodeFacts
+}
+
+// inspectHost reads the machine once.
+func inspectHost(ctx context.Context, cfg Config) (*Host, error) {
+	h := &Host{}
+	var err error
+	if h.Cgroups, err = cgroupfs.Detect(cgroupfs.DefaultRoot); err != nil {
+		return nil, err
+	}
+	if h.Machine, err = machine.Read("/", cfg.RootDir); err != nil {
+		return nil, fmt.Errorf("read what the machine is made of: %w", err)
+	}
+	if h.KubeReserved, err = quantities(cfg.Kubelet.KubeReserved, "kubeReserved"); err != nil {
+		return nil, err
+	}
+	if h.SystemReserved, err = quantities(cfg.Kubelet.SystemReserved, "systemReserved"); err != nil {
+		return nil, err
+	}
+	var st v1.NodeStatus
+	nodestatus.Capacity(&st, statusConfig(cfg, h), h.Machine)
+	h.Capacity, h.Allocatable = st.Capacity, st.Allocatable
+	ips := addresses(ctx, nodeConfig(cfg, h))
+	h.ips.Store(&ips)
+	h.base.Limits = limits(cfg, h)
+	h.base.RecursiveReadOnly = false
+	return h, nil
+}
+
+// listening passes on what is told to the node actor and keeps what others read of it.
+type listening struct {
+	host *Host
+	next messages.Sink
+}
+
+// Tell implements messages.Sink.
+func (l listening) Tell(msg any) {
+	if m, ok := msg.(nodemsg.RuntimeState); ok && m.State.Name != "" {
+		name := m.State.Name
+		l.host.runtime.Store(&name)
+	}
+	l.next.Tell(msg)
 }
 
 func (h *Host) hostIPs() []string {
@@ -67,22 +113,22 @@ func quantities(m map[string]string, field string) (v1.ResourceList, error) {
 	return out, nil
 }
 
-// addresses are the node's: those that were given, or that of the default route, or of any interface that is up.
-func addresses(given []net.IP) []string {
+// addresses are the node's own, as its status shows them; a look-up that fails leaves the interfaces.
+func addresses(ctx context.Context, c node.Config) []string {
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
+	defer cancel()
+	list, _ := node.Addresses(ctx, c) // the node actor tries again and tells
 	var out []string
-	for _, ip := range given {
-		if !ip.IsUnspecified() {
-			out = append(out, ip.String())
+	for _, a := range list {
+		if a.Type == v1.NodeInternalIP {
+			out = append(out, a.Address)
 		}
 	}
 	if len(out) > 0 {
 		return out
 	}
-	if ip, err := utilnet.ChooseHostInterface(); err == nil {
-		return []string{ip.String()}
-	}
-	list, _ := net.InterfaceAddrs() // none is no reason not to start
-	for _, a := range list {
+	interfaces, _ := net.InterfaceAddrs() // none is no reason not to start
+	for _, a := range interfaces {
 		if n, ok := a.(*net.IPNet); ok && n.IP.IsGlobalUnicast() {
 			return []string{n.IP.String()}
 		}

@@ -19,6 +19,7 @@ import (
 
 	"github.com/troupe-dev/troupe/actors/cgroup"
 	"github.com/troupe-dev/troupe/actors/image"
+	"github.com/troupe-dev/troupe/actors/node"
 	"github.com/troupe-dev/troupe/actors/object"
 	"github.com/troupe-dev/troupe/actors/pods"
 	"github.com/troupe-dev/troupe/actors/runtime"
@@ -105,7 +106,7 @@ type refs struct{ status, node, images, cgroups, volumes, pods, runtime late }
 // Start builds the tree and returns when every actor has its address; the node becomes ready by itself. It fails for what
 // cannot get better by waiting.
 func Start(ctx context.Context, d Deps, cfg Config) (*Agent, error) {
-	host, err := inspectHost(cfg, d)
+	host, err := inspectHost(ctx, cfg)
 	if err != nil {
 		return nil, err
 	}
@@ -139,7 +140,12 @@ func Start(ctx context.Context, d Deps, cfg Config) (*Agent, error) {
 	recorder := a.Events.Recorder()
 
 	a.refs.status.set(a.System.Root("status", status.Kind, a.Status.Producer))
-	a.refs.node.set(a.System.Root("node", "node", a.nodeProducer(d, cfg, host)))
+	n, err := a.newNode(d, cfg, host)
+	if err != nil {
+		cancel()
+		return nil, err
+	}
+	a.refs.node.set(listening{host, a.System.Root("node", node.Kind, n.Producer)})
 	objects, tokens := objectStores(d, k)
 	a.refs.images.set(a.System.Root("images", "images", image.New(
 		image.Deps{Images: d.Images, Runner: a.Runner, Logger: d.Logger, Recorder: recorder, Secrets: objects}, imageConfig(cfg))))

@@ -35,7 +35,7 @@ type Deps struct {
 	Applier cgroups.Applier
 	Runner  Runner
 	Logger  klog.Logger
-	// Event records an event on the node object. It must not block.
+	// Event records an event on the node object. It is called from several goroutines and must not block.
 	Event func(eventType, reason, message string)
 }
 

@@ -123,7 +123,8 @@ type shell struct {
 	*Actor
 	lease      lease
 	report     report
-	attempts   int // of registration
+	attempts   int // of registration that failed
+	joining    bool
 	resolving  bool
 	resolvedAt time.Time
 	listing    bool
@@ -138,6 +139,10 @@ type (
 	register struct{}
 )
 
+// patience is how long registration waits for the node's addresses: a slow resolver must not keep the node from being
+// ready. They follow with the next status.
+const patience = 300 * time.Millisecond
+
 // Started begins to register and to watch the node's own object.
 func (s *shell) Started(c *spawn.Cell) {
 	c.After(s.untilTick(time.Now()), tick{})
@@ -145,6 +150,7 @@ func (s *shell) Started(c *spawn.Cell) {
 	if s.deps.Client == nil {
 		return
 	}
+	c.After(patience, register{})
 	go watch(c.Context(), s.deps.Client, s.config.NodeName, s.deps.Logger, c.Self())
 	if s.deps.Recorder != nil && c.Incarnation() == 1 {
 		s.deps.Recorder.Event(s.deps.Ref, v1.EventTypeNormal, "Starting", "Starting kubelet.")

@@ -77,9 +77,10 @@ func (s *shell) annotations() map[string]string {
 }
 
 func (s *shell) register(c *spawn.Cell) {
-	if s.registered {
+	if s.registered || s.joining {
 		return
 	}
+	s.joining = true
 	self, client, node, create := c.Self(), s.deps.Client, s.initial(), s.config.Register
 	s.deps.Runner.Do(c.Context(), runner.Job{Lane: heartbeat, Op: "register node", Owner: s.config.NodeName, Timeout: callTimeout,
 		Fn: func(ctx context.Context) error {
@@ -148,6 +149,7 @@ func reconcile(want, node *v1.Node) bool {
 }
 
 func (s *shell) registrationDone(c *spawn.Cell, m registration) {
+	s.joining = false
 	if m.err != nil {
 		wait := min(registerFirst<<min(s.attempts, 10), registerMost)
 		s.attempts++

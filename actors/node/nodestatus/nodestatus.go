@@ -3,6 +3,7 @@
 package nodestatus
 
 import (
+	"runtime"
 	"time"
 
 	v1 "k8s.io/api/core/v1"
@@ -87,7 +88,7 @@ func info(i *v1.NodeSystemInfo, c Config, f Facts) {
 	m := f.Machine
 	i.MachineID, i.SystemUUID, i.BootID = m.MachineID, m.SystemUUID, m.BootID
 	i.KernelVersion, i.OSImage = m.Kernel, m.OSImage
-	i.OperatingSystem = "linux"
+	i.OperatingSystem, i.Architecture = "linux", runtime.GOARCH
 	i.KubeletVersion = c.KubeletVersion
 	i.KubeProxyVersion = ""
 	switch {

@@ -84,7 +84,7 @@ func TestApply(t *testing.T) {
 	if want := []v1.NodeConditionType{"Foreign", v1.NodeMemoryPressure, v1.NodeDiskPressure, v1.NodePIDPressure, v1.NodeReady}; !slices.Equal(order, want) {
 		t.Errorf("conditions %v", order)
 	}
-	if i := s.NodeInfo; i.ContainerRuntimeVersion != "containerd://2.4.2" || i.KubeletVersion != "v1.36.3+troupe" || *i.Swap.Capacity != 1<<30 || i.OperatingSystem != "linux" || i.BootID != "b" {
+	if i := s.NodeInfo; i.ContainerRuntimeVersion != "containerd://2.4.2" || i.KubeletVersion != "v1.36.3+troupe" || *i.Swap.Capacity != 1<<30 || i.OperatingSystem != "linux" || i.Architecture == "" || i.BootID != "b" {
 		t.Errorf("info %+v", i)
 	}
 	if s.DaemonEndpoints.KubeletEndpoint.Port != 10250 || !*s.Features.SupplementalGroupsPolicy || s.RuntimeHandlers[0].Name != "runc" || s.Addresses[0].Address != "n" {

@@ -34,8 +34,8 @@ type AgentConfig struct {
 	NodeName string
 	// RootDir holds volumes, PodLogsDir the containers' logs.
 	RootDir, PodLogsDir string
-	// CgroupRoot is the cgroup below which kubepods is made, e.g. "/troupe".
-	CgroupRoot string
+	// Cgroups is the cgroup below which kubepods is made. It is there already.
+	Cgroups CgroupRoot
 	// Runtime is the connection; Child is set when the runtime is a process of ours, which the agent's /runtime actor
 	// starts and supervises.
 	Runtime *remote.Client

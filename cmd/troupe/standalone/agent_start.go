@@ -26,7 +26,7 @@ const waitRuntime = 30 * time.Second
 func startAgent(ctx context.Context, c AgentConfig) (Agent, error) {
 	k := kubeletconfig.NewDefault()
 	no := false
-	k.CgroupDriver, k.CgroupRoot, k.PodLogsDir = "cgroupfs", c.CgroupRoot, c.PodLogsDir
+	k.CgroupDriver, k.CgroupRoot, k.PodLogsDir = string(c.Cgroups.Driver), c.Cgroups.Path, c.PodLogsDir
 	k.FailSwapOn, k.FailCgroupV1 = &no, &no
 	k.SerializeImagePulls = &no
 	objects := make([]any, 0, len(c.ConfigMaps)+len(c.Secrets))

@@ -14,6 +14,7 @@ import (
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 
 	"github.com/troupe-dev/troupe/actors/runtime/child"
+	"github.com/troupe-dev/troupe/cgroups"
 	"github.com/troupe-dev/troupe/cri"
 	"github.com/troupe-dev/troupe/cri/remote"
 )
@@ -40,6 +41,9 @@ func rig(t *testing.T) PrivateRuntime {
 	}
 	return PrivateRuntime{Layout: l, Tools: tools, Subnet: "10.185.0.0/16"}
 }
+
+// testRoot is the cgroup of these tests.
+var testRoot = CgroupRoot{Path: "/troupe-private-test", Driver: cgroups.Cgroupfs}
 
 func connect(t *testing.T, r PrivateRuntime) *remote.Client {
 	t.Helper()
@@ -132,7 +136,7 @@ func TestPrivateRuntimeLeavesNothing(t *testing.T) {
 				t.Error(err)
 			}
 			<-exits
-			if err := SweepHost(t.Context(), r.Layout, "/troupe-private-test", before); err != nil {
+			if err := SweepHost(t.Context(), r.Layout, testRoot, before); err != nil {
 				if orderly || !strings.Contains(err.Error(), "packet filter") {
 					t.Error(err)
 				}

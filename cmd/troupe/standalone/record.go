@@ -30,8 +30,8 @@ type Record struct {
 	Private  bool   `json:"private"`
 	Subnet   string `json:"subnet,omitempty"`
 	// RuntimeDir is where a private runtime's programs are.
-	RuntimeDir string `json:"runtimeDir,omitempty"`
-	CgroupRoot string `json:"cgroupRoot"`
+	RuntimeDir string     `json:"runtimeDir,omitempty"`
+	Cgroups    CgroupRoot `json:"cgroups"`
 	// Pods are the UIDs that the run gave.
 	Pods []types.UID `json:"pods"`
 	// Before is what the packet filter held before the run.
@@ -87,7 +87,7 @@ func Continue(l Layout, fresh Record) (Record, bool, error) {
 		return fresh, false, nil
 	case err != nil:
 		return fresh, false, err
-	case old.Endpoint != fresh.Endpoint || old.CgroupRoot != fresh.CgroupRoot:
+	case old.Endpoint != fresh.Endpoint || old.Cgroups != fresh.Cgroups:
 		return fresh, false, fmt.Errorf("a run on %s was killed and left something in %s: clean up with `troupe stop` first", old.Endpoint, l.Dir)
 	}
 	fresh.ID, fresh.Before = old.ID, old.Before

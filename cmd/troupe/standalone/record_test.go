@@ -41,18 +41,18 @@ func TestAKilledRunIsContinued(t *testing.T) {
 	if _, err := ReadRecord(l); !errors.Is(err, ErrNoRun) {
 		t.Errorf("read of nothing = %v", err)
 	}
-	first, continued, err := Continue(l, Record{Endpoint: "unix:///a", CgroupRoot: "/t", Before: Filter{Chains: []string{"iptables CNI-X"}}})
+	first, continued, err := Continue(l, Record{Endpoint: "unix:///a", Cgroups: CgroupRoot{Path: "/t"}, Before: Filter{Chains: []string{"iptables CNI-X"}}})
 	if err != nil || continued || first.ID == "" {
 		t.Fatal(first, continued, err)
 	}
 	if err := first.Write(l); err != nil {
 		t.Fatal(err)
 	}
-	again, continued, err := Continue(l, Record{Endpoint: "unix:///a", CgroupRoot: "/t", PID: 7})
+	again, continued, err := Continue(l, Record{Endpoint: "unix:///a", Cgroups: CgroupRoot{Path: "/t"}, PID: 7})
 	if err != nil || !continued || again.ID != first.ID || again.PID != 7 || !slices.Equal(again.Before.Chains, first.Before.Chains) {
 		t.Errorf("continued = %+v %v %v", again, continued, err)
 	}
-	if _, _, err := Continue(l, Record{Endpoint: "unix:///b", CgroupRoot: "/t"}); err == nil || !strings.Contains(err.Error(), "troupe stop") {
+	if _, _, err := Continue(l, Record{Endpoint: "unix:///b", Cgroups: CgroupRoot{Path: "/t"}}); err == nil || !strings.Contains(err.Error(), "troupe stop") {
 		t.Errorf("another runtime = %v, want a refusal that names `troupe stop`", err)
 	}
 }

@@ -15,6 +15,7 @@ import (
 	"k8s.io/klog/v2"
 
 	"github.com/troupe-dev/troupe/actors/runtime/child"
+	"github.com/troupe-dev/troupe/cgroups"
 	"github.com/troupe-dev/troupe/cri/remote"
 )
 
@@ -104,7 +105,7 @@ func (r *run) begin(ctx context.Context) error {
 	}
 	var err error
 	cfg := AgentConfig{
-		NodeName: nodeName(), RootDir: r.l.AgentRoot(), PodLogsDir: r.l.PodLogs(), CgroupRoot: r.o.CgroupRoot,
+		NodeName: nodeName(), RootDir: r.l.AgentRoot(), PodLogsDir: r.l.PodLogs(), Cgroups: r.record.Cgroups,
 		Runtime: r.client, InspectSocket: r.l.InspectSocket(), ConfigMaps: r.objects.ConfigMaps, Secrets: r.objects.Secrets, Changed: r.poke, Log: r.o.Log,
 	}
 	if r.child != nil {
@@ -138,12 +139,16 @@ func podUID(run types.UID, p *v1.Pod) types.UID {
 }
 
 // runtime decides which runtime is used and writes down what the end of the run has to know. Nothing is started yet.
-func (r *run) runtime(ctx context.Context) error {
+func (r *run) runtime(ctx context.Context) (err error) {
 	fresh := Record{
 		PID: os.Getpid(), Started: time.Now(), Manifests: r.o.Manifests, Detached: r.o.Detached,
-		Endpoint: r.o.Endpoint, CgroupRoot: r.o.CgroupRoot, Subnet: r.o.Subnet, Before: SeeFilter(ctx),
+		Endpoint: r.o.Endpoint, Cgroups: CgroupRoot{Path: r.o.CgroupRoot, Driver: cgroups.Cgroupfs}, Subnet: r.o.Subnet, Before: SeeFilter(ctx),
 	}
-	if r.o.Endpoint == "" {
+	if r.o.Endpoint != "" {
+		if fresh.Cgroups, err = r.existing(ctx); err != nil {
+			return err
+		}
+	} else {
 		tools, err := FindRuntime(r.o.RuntimeDir)
 		if err != nil {
 			return err
@@ -169,8 +174,27 @@ func (r *run) runtime(ctx context.Context) error {
 	if err := r.record.Write(r.l); err != nil {
 		return err
 	}
-	r.client, err = remote.Dial(ctx, r.record.Endpoint, remote.Options{})
+	if err := r.record.Cgroups.Make(ctx); err != nil {
+		return err
+	}
+	if r.client == nil {
+		r.client, err = remote.Dial(ctx, r.record.Endpoint, remote.Options{})
+	}
 	return err
+}
+
+// existing connects to a runtime that is there already and learns how it makes cgroups.
+func (r *run) existing(ctx context.Context) (CgroupRoot, error) {
+	var err error
+	if r.client, err = remote.Dial(ctx, r.o.Endpoint, remote.Options{}); err != nil {
+		return CgroupRoot{}, err
+	}
+	wait, cancel := context.WithTimeout(ctx, waitRuntime)
+	defer cancel()
+	if _, err := r.client.CheckVersion(wait); err != nil {
+		return CgroupRoot{}, err
+	}
+	return rootFor(wait, r.client, r.o.CgroupRoot)
 }
 
 // await waits for the runtime, which the agent's /runtime actor has started, and imports images.

@@ -64,7 +64,7 @@ func (a *smallAgent) sandbox(p *v1.Pod) *runtimeapi.PodSandboxConfig {
 	return &runtimeapi.PodSandboxConfig{
 		Metadata: &runtimeapi.PodSandboxMetadata{Name: p.Name, Namespace: p.Namespace, Uid: string(p.UID)}, LogDirectory: dir,
 		Labels: map[string]string{"io.kubernetes.pod.uid": string(p.UID), "io.kubernetes.pod.name": p.Name, "io.kubernetes.pod.namespace": p.Namespace},
-		Linux:  &runtimeapi.LinuxPodSandboxConfig{CgroupParent: a.cfg.CgroupRoot + "/kubepods/pod" + string(p.UID)},
+		Linux:  &runtimeapi.LinuxPodSandboxConfig{CgroupParent: a.cfg.Cgroups.Path + "/kubepods/pod" + string(p.UID)},
 	}
 }
 

@@ -70,9 +70,9 @@ func afterRun(ctx context.Context, l Layout, ran bool, view *View) error {
 func CleanUp(ctx context.Context, l Layout, record Record) error {
 	var errs []error
 	if record.Private {
-		errs = append(errs, sweepWithRuntime(ctx, l, record), SweepHost(ctx, l, record.CgroupRoot, record.Before))
+		errs = append(errs, sweepWithRuntime(ctx, l, record), SweepHost(ctx, l, record.Cgroups, record.Before))
 	} else {
-		errs = append(errs, sweepOurs(ctx, record), removeCgroups(ctx, record.CgroupRoot))
+		errs = append(errs, sweepOurs(ctx, record), record.Cgroups.Remove(ctx))
 	}
 	if err := errors.Join(errs...); err != nil {
 		return err

@@ -5,12 +5,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"sort"
 	"strconv"
-	"strings"
 	"syscall"
 	"time"
 
@@ -50,10 +48,10 @@ func removeSandbox(ctx context.Context, rt cri.Runtime, id model.SandboxID) erro
 // SweepHost removes what may be left of the private runtime on the host once it has ended: shims and their containers,
 // mounts below the state folder, our cgroups, the bridge and packet filter chains that were not there before. In an
 // orderly end it finds nothing but the bridge and the chains.
-func SweepHost(ctx context.Context, l Layout, cgroupRoot string, before Filter) error {
+func SweepHost(ctx context.Context, l Layout, root CgroupRoot, before Filter) error {
 	var errs []error
 	errs = append(errs, killShims(ctx, l.ContainerdSocket()))
-	errs = append(errs, removeCgroups(ctx, cgroupRoot))
+	errs = append(errs, root.Remove(ctx))
 	errs = append(errs, unmountBelow(l.Dir))
 	errs = append(errs, removeBridge(BridgeName))
 	errs = append(errs, before.Restore(ctx))
@@ -99,63 +97,6 @@ func shimsOf(socket string) []int {
 		}
 	}
 	return pids
-}
-
-// removeCgroups kills what is left below root in every mounted hierarchy and removes it, children first.
-func removeCgroups(ctx context.Context, root string) error {
-	if root == "" || root == "/" {
-		return errors.New("no cgroup root of our own: nothing is removed")
-	}
-	mounts, err := mountinfo.GetMounts(mountinfo.FSTypeFilter("cgroup", "cgroup2"))
-	if err != nil {
-		return fmt.Errorf("read the mount table: %w", err)
-	}
-	var errs []error
-	for _, m := range mounts {
-		errs = append(errs, removeTree(ctx, filepath.Join(m.Mountpoint, root)))
-	}
-	return errors.Join(errs...)
-}
-
-func removeTree(ctx context.Context, dir string) error {
-	var last error
-	for range 50 {
-		var dirs []string
-		_ = filepath.WalkDir(dir, func(p string, d fs.DirEntry, err error) error {
-			if err == nil && d.IsDir() {
-				dirs = append(dirs, p)
-			}
-			return nil
-		})
-		if len(dirs) == 0 {
-			return nil
-		}
-		sort.Slice(dirs, func(i, j int) bool { return len(dirs[i]) > len(dirs[j]) })
-		for _, d := range dirs {
-			if last = os.Remove(d); last != nil && !errors.Is(last, fs.ErrNotExist) {
-				killCgroup(d)
-			}
-		}
-		if _, err := os.Stat(dir); errors.Is(err, fs.ErrNotExist) {
-			return nil
-		}
-		if err := pause(ctx, 100*time.Millisecond); err != nil {
-			return err
-		}
-	}
-	return fmt.Errorf("remove cgroup: %w", last)
-}
-
-func killCgroup(dir string) {
-	b, err := os.ReadFile(filepath.Join(dir, "cgroup.procs"))
-	if err != nil {
-		return
-	}
-	for f := range strings.FieldsSeq(string(b)) {
-		if pid, err := strconv.Atoi(f); err == nil && pid > 1 {
-			_ = syscall.Kill(pid, syscall.SIGKILL)
-		}
-	}
 }
 
 // unmountBelow unmounts everything below dir, deepest first, lazily where it is busy.

@@ -227,11 +227,11 @@ func (r *run) longestGrace() time.Duration {
 // endHost takes down the private runtime and what it left on the host. An existing runtime stays as it is.
 func (r *run) endHost(ctx context.Context) error {
 	if r.private == nil {
-		return removeCgroups(ctx, r.record.CgroupRoot)
+		return r.record.Cgroups.Remove(ctx)
 	}
 	r.view.Set("runtime", "ending")
 	err := r.child.Stop(ctx)
-	return errors.Join(err, SweepHost(ctx, r.l, r.record.CgroupRoot, r.record.Before), removeIfThere(r.l.ContainerdSocket()), removeIfThere(r.l.ContainerdSocket()+".ttrpc"))
+	return errors.Join(err, SweepHost(ctx, r.l, r.record.Cgroups, r.record.Before), removeIfThere(r.l.ContainerdSocket()), removeIfThere(r.l.ContainerdSocket()+".ttrpc"))
 }
 
 // endPods asks every pod to end and waits until the last has.

@@ -25,18 +25,25 @@ func (p *plan) fold(ev containermsg.Event) {
 			s.Failure = Failure{}
 		}
 		s.Grant, s.Revoke = &e, nil
+		s.Seq = max(s.Seq, e.Seq)
 	case containermsg.Revoke:
 		if r := s.Revoke; r != nil && !e.Deadline.Before(r.Deadline) {
 			e.Grace, e.Deadline = r.Grace, r.Deadline // grace only shrinks
 		}
 		s.Revoke = &e
+		s.Seq = max(s.Seq, e.Seq)
 	case containermsg.Restart:
 		p.restart()
+		s.Seq = max(s.Seq, e.Seq)
 	case containermsg.Prefetch:
 		s.Ahead = true
 	case containermsg.ImageReady:
 		if s.Image.Asked && s.Spec != nil && e.Image == s.Spec.Image {
-			s.Image = ImageState{Ref: e.Ref, For: e.Image}
+			if s.Image.AskedAhead {
+				s.Image, s.Ahead = ImageState{}, false // at its turn it asks again, for the events and the newest credentials
+			} else {
+				s.Image = ImageState{Ref: e.Ref, For: e.Image}
+			}
 		}
 	case containermsg.ImageFailed:
 		if s.Image.Asked && s.Spec != nil && e.Image == s.Spec.Image {
@@ -50,6 +57,7 @@ func (p *plan) fold(ev containermsg.Event) {
 		s.Image.Asked, s.Image.AskedAhead = false, false
 	case containermsg.Look:
 		p.look(e)
+		s.Seq = max(s.Seq, e.Seq)
 	case containermsg.Dirty:
 		at := e.At
 		if at.IsZero() {
@@ -87,16 +95,26 @@ func (p *plan) restart() {
 // look takes the truth of one moment.
 func (p *plan) look(e containermsg.Look) {
 	s := p.s
-	if s.Op == containermsg.OpStatus {
-		s.Op = containermsg.OpNone
-	}
-	if s.Op == containermsg.OpCreate || s.Op == containermsg.OpStart || (e.At.Before(s.ReadAt) && !s.Doubt) {
+	if s.Op == containermsg.OpCreate || s.Op == containermsg.OpStart || e.At.Before(s.ReadAt) {
 		return // our own call will tell, or a newer read has told
 	}
+	if s.Op == containermsg.OpStatus {
+		s.Op = containermsg.OpNone // this look tells what the read under way would
+	}
+	s.ReadAt = e.At
 	s.Doubt, s.Dirty, s.DoubtTries = false, false, 0
 	s.DoubtAt = time.Time{}
 	if len(e.Instances) == 0 {
+		if s.Cur == nil && s.Unseen {
+			p.remember()
+		}
+		s.Unseen = false
 		p.lost()
+		return
+	}
+	if s.Unseen {
+		s.Unseen = false
+		p.adopt(e.Instances)
 		return
 	}
 	newest := e.Instances[0]
@@ -202,6 +220,7 @@ func (p *plan) started(e containermsg.Done) {
 	switch e.Class {
 	case model.OutcomeOK:
 		s.Failure = Failure{}
+		s.ReadAt = laterOf(s.ReadAt, p.now)
 		if s.Cur != nil && s.Cur.ID == e.ID {
 			c := *s.Cur
 			c.State = model.ContainerRunning
@@ -224,7 +243,7 @@ func (p *plan) started(e containermsg.Done) {
 		// The runtime leaves a container that could not start behind as exited; its end is judged like any other.
 		m := firstOf(e.Message, msg(e.Err))
 		p.event(true, "Failed", "Error: %s", m)
-		s.Failure = Failure{Reason: ReasonRunError, Message: m}
+		p.fail(ReasonRunError, m)
 		s.Dirty = true
 	}
 }
@@ -275,6 +294,7 @@ func (p *plan) status(e containermsg.Done) {
 // doubt records that a call's outcome is unknown.
 func (p *plan) doubt(create bool) {
 	p.s.Doubt, p.s.DoubtCreate = true, create
+	p.s.ReadAt = laterOf(p.s.ReadAt, p.now) // a look that began before cannot tell what became of the call
 	p.again()
 }
 

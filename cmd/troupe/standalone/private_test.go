@@ -6,7 +6,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 	"testing"
 	"time"
 
@@ -131,22 +130,28 @@ func TestPrivateRuntimeLeavesNothing(t *testing.T) {
 				if err := SweepRuntime(t.Context(), c); err != nil {
 					t.Error(err)
 				}
-			}
-			if err := l.Stop(t.Context()); err != nil {
-				t.Error(err)
-			}
-			<-exits
-			if err := SweepHost(t.Context(), r.Layout, testRoot, before); err != nil {
-				if orderly || !strings.Contains(err.Error(), "packet filter") {
+				if err := l.Stop(t.Context()); err != nil {
 					t.Error(err)
 				}
+			} else {
+				kill(t, l.PID())
 			}
-			checkNothingLeft(t, r.Layout, orderly, before)
+			<-exits
+			clean := func() error { return SweepHost(t.Context(), r.Layout, testRoot, before) }
+			if !orderly {
+				clean = func() error {
+					return CleanUp(t.Context(), r.Layout, Record{Endpoint: r.Endpoint(), Private: true, Subnet: r.Subnet, Cgroups: testRoot, Before: before})
+				}
+			}
+			if err := clean(); err != nil {
+				t.Error(err)
+			}
+			checkNothingLeft(t, r.Layout, before)
 		})
 	}
 }
 
-func checkNothingLeft(t *testing.T, l Layout, orderly bool, before Filter) {
+func checkNothingLeft(t *testing.T, l Layout, before Filter) {
 	t.Helper()
 	if s := shimsOf(l.ContainerdSocket()); len(s) > 0 {
 		t.Errorf("shims are left: %v", s)
@@ -160,9 +165,7 @@ func checkNothingLeft(t *testing.T, l Layout, orderly bool, before Filter) {
 	if d, _ := filepath.Glob("/sys/fs/cgroup/*/troupe-private-test"); len(d) > 0 {
 		t.Errorf("cgroups are left: %v", d)
 	}
-	if orderly {
-		if after := SeeFilter(t.Context()); !slices.Equal(after.Chains, before.Chains) {
-			t.Errorf("chains are left: %v, before: %v", after.Chains, before.Chains)
-		}
+	if after := SeeFilter(t.Context()); !slices.Equal(after.Chains, before.Chains) {
+		t.Errorf("chains are left: %v, before: %v", after.Chains, before.Chains)
 	}
 }

@@ -3,6 +3,7 @@ package standalone
 import (
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -137,11 +138,10 @@ func NewView(out io.Writer, width int) *View {
 func (v *View) Set(key, text string) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	old, known := v.lines[key]
-	if known && old == text {
+	if old, known := v.lines[key]; known && old == text {
 		return
 	}
-	if !known {
+	if !slices.Contains(v.keys, key) {
 		v.keys = append(v.keys, key)
 	}
 	v.lines[key] = text
@@ -152,12 +152,22 @@ func (v *View) Set(key, text string) {
 	fmt.Fprintf(v.out, "%6.1fs  %s: %s\n", time.Since(v.start).Seconds(), key, text)
 }
 
+// Line is what to show next: the line as it stands when nothing has changed, else the new one.
+func (v *View) Line(key, text string, same bool) string {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if old, known := v.lines[key]; same && known {
+		return old
+	}
+	return text
+}
+
 // Print writes a text that stays, below what is shown so far.
 func (v *View) Print(format string, args ...any) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	fmt.Fprintf(v.out, format, args...)
-	v.drawn, v.keys, v.lines = 0, nil, map[string]string{}
+	v.drawn, v.keys = 0, nil // what changes from here on is drawn below
 }
 
 func (v *View) draw() {

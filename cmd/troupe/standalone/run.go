@@ -59,6 +59,10 @@ type run struct {
 	changed chan struct{} // has room for one: a pod's status changed
 	stop    chan *int64   // grace of each request to end
 
+	// doing is what plain output said of a pod, and since when it is so.
+	doing map[types.UID]string
+	since map[types.UID]time.Time
+
 	mu    sync.Mutex
 	phase string
 	fault error
@@ -67,7 +71,7 @@ type run struct {
 // Run runs the pods of the manifests until they have ended, ctx ends or somebody asks to stop, and then ends everything
 // that it started. interrupts tells of further Ctrl-C: the first shortens the grace of pods to a second.
 func Run(ctx context.Context, o Options, interrupts <-chan os.Signal) error {
-	r := &run{o: o, changed: make(chan struct{}, 1), stop: make(chan *int64, 4), phase: "starting"}
+	r := &run{o: o, changed: make(chan struct{}, 1), stop: make(chan *int64, 4), phase: "starting", doing: map[types.UID]string{}, since: map[types.UID]time.Time{}}
 	var err error
 	if r.objects, err = LoadManifests(o.Manifests, o.In); err != nil {
 		return err

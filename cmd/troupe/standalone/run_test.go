@@ -185,7 +185,7 @@ func TestRunFromFileToEnd(t *testing.T) {
 	if _, err := ReadRecord(r.Layout); err != ErrNoRun {
 		t.Errorf("record after the end: %v", err)
 	}
-	checkNothingLeft(t, r.Layout, true, before)
+	checkNothingLeft(t, r.Layout, before)
 	if t.Failed() {
 		t.Log(out)
 	}

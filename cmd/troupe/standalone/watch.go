@@ -67,16 +67,16 @@ func (r *run) look() tally {
 		outcome, doing := Judge(p)
 		switch outcome {
 		case Ready:
-			t.ready++
+			if p.Status.PodIP != "" { // a pod that was taken over is ready before it was looked at in full
+				t.ready++
+			}
 		case Succeeded:
 			t.ended++
 		case Failed:
 			t.ended++
 			t.failed++
 		case Pending:
-			if why := r.agent.Explain(p); why != "" {
-				doing = why
-			}
+			doing = r.detail(p, doing)
 		}
 		r.view.Set(key, doing)
 	}
@@ -86,6 +86,28 @@ func (r *run) look() tally {
 		}
 	}
 	return t
+}
+
+// patience is how long a pod may do one thing before plain output says why.
+const patience = 10 * time.Second
+
+// detail says more about what a pod does: always on a terminal, where the line is rewritten; in plain output only when
+// the pod has done the same for long, and then once in a while.
+func (r *run) detail(p *v1.Pod, doing string) string {
+	if r.o.Terminal == 0 {
+		at, same := r.since[p.UID], r.doing[p.UID] == doing
+		if !same || time.Since(at) < patience {
+			if !same {
+				r.since[p.UID], r.doing[p.UID] = time.Now(), doing
+			}
+			return r.view.Line(podKey(p), doing, same)
+		}
+		r.since[p.UID] = time.Now()
+	}
+	if why := r.agent.Explain(p); why != "" {
+		return why
+	}
+	return doing
 }
 
 func podKey(p *v1.Pod) string {
@@ -257,11 +279,7 @@ func (r *run) endPods(ctx context.Context, interrupts <-chan os.Signal) error {
 			return nil
 		}
 		for _, p := range pods {
-			doing := "ending"
-			if why := r.agent.Explain(p); why != "" {
-				doing = why
-			}
-			r.view.Set(podKey(p), doing)
+			r.view.Set(podKey(p), r.detail(p, "ending"))
 		}
 		one := int64(1)
 		select {

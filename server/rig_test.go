@@ -22,7 +22,7 @@ import (
 	v1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
-	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
+	"k8s.io/cri-streaming/pkg/streaming"
 	"k8s.io/klog/v2"
 
 	"github.com/troupe-dev/troupe/cri"
@@ -137,9 +137,8 @@ func web() *v1.Pod {
 type fakeRuntime struct {
 	cri.Runtime
 	logPath string
-	stream  string // address of a streaming server
+	streams streaming.Server
 	ended   func() bool
-	execErr error
 }
 
 func (f *fakeRuntime) ContainerStatus(_ context.Context, id model.ContainerID) (model.Container, error) {
@@ -164,10 +163,6 @@ func (f *fakeRuntime) ExecSync(_ context.Context, _ model.ContainerID, command [
 		return cri.ExecResult{ExitCode: 3, Stderr: []byte("no")}, nil
 	}
 	return cri.ExecResult{Stdout: []byte(strings.Join(command, "+"))}, nil
-}
-
-func (f *fakeRuntime) Exec(context.Context, *runtimeapi.ExecRequest) (string, error) {
-	return f.stream, f.execErr
 }
 
 func (f *fakeRuntime) CheckpointContainer(_ context.Context, id model.ContainerID, location string, timeout time.Duration) error {

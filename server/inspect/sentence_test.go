@@ -145,10 +145,10 @@ func TestSpan(t *testing.T) {
 func TestScrub(t *testing.T) {
 	s := newScrubber()
 	for in, want := range map[string]string{
-		`pull https://joe:pw@reg.io/v2/x: denied`:       `pull https://***@reg.io/v2/x: denied`,
-		`GET /x?sig=abc%3D&X-Amz-Signature=00ff&n=1`:    `GET /x?sig=***&X-Amz-Signature=***&n=1`,
-		`Authorization: Bearer abcdefghijkl`:            `Authorization: Bearer ***`,
-		`token eyJhbGciOiJSUzI1.eyJpc3MiOiJrdWJlcm.sig`: `token ***`,
+		`pull https://joe:pw@reg.io/v2/x: denied`:                                              `pull https://***@reg.io/v2/x: denied`,
+		`GET /x?sig=abc%3D&X-Amz-Signature=00ff&n=1`:                                           `GET /x?sig=***&X-Amz-Signature=***&n=1`,
+		`Authorization: Bearer abcdefghijkl`:                                                   `Authorization: Bearer ***`,
+		`token eyJhbGciOiJSUzI1.eyJpc3MiOiJrdWJlcm.sig`:                                        `token ***`,
 		`{"at":"2026-01-02T03:04:05Z","image":"nginx@sha256:00112233","secret":"default/tls"}`: `{"at":"2026-01-02T03:04:05Z","image":"nginx@sha256:00112233","secret":"default/tls"}`,
 	} {
 		if got := string(s.bytes([]byte(in))); got != want {

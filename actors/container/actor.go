@@ -11,6 +11,7 @@ import (
 
 	"github.com/troupe-dev/troupe/actors/container/containerplan"
 	"github.com/troupe-dev/troupe/actors/container/probeplan"
+	"github.com/troupe-dev/troupe/actors/observe"
 	"github.com/troupe-dev/troupe/cri"
 	"github.com/troupe-dev/troupe/messages"
 	"github.com/troupe-dev/troupe/messages/containermsg"
@@ -35,6 +36,7 @@ type Deps struct {
 	Builder  *Builder
 	Hooks    Hooks
 	Probes   Prober
+	Observer observe.Observer
 }
 
 // Config are the node-wide settings of containers.
@@ -108,6 +110,7 @@ func (a *Actor) step(c *spawn.Cell, ev containermsg.Event) {
 		a.grant = e
 	case containermsg.Done:
 		delete(a.cancel, e.Gen)
+		a.count(e)
 	}
 	now := time.Now()
 	var acts []containerplan.Action
@@ -242,4 +245,25 @@ func Reference(pod *v1.Pod, fieldPath string) *v1.ObjectReference {
 	return &v1.ObjectReference{
 		Kind: "Pod", APIVersion: "v1", Namespace: pod.Namespace, Name: pod.Name, UID: pod.UID, ResourceVersion: pod.ResourceVersion, FieldPath: fieldPath,
 	}
+}
+
+// count tells of a start that succeeded or failed.
+func (a *Actor) count(e containermsg.Done) {
+	if e.Op != containermsg.OpStart && (e.Op != containermsg.OpCreate || e.Class == model.OutcomeOK) {
+		return
+	}
+	kind, code := "container", ""
+	switch a.state.Kind {
+	case model.KindInit, model.KindSidecar:
+		kind = "init_container"
+	case model.KindEphemeral:
+		kind = "ephemeral_container"
+	case model.KindApp:
+	}
+	if e.Class != model.OutcomeOK {
+		if code = e.Reason; code == "" {
+			code = containerplan.ReasonRunError
+		}
+	}
+	a.deps.Observer.ContainerStarted(kind, code)
 }

@@ -51,6 +51,9 @@ type (
 // probeNames are used in events, as the kubelet's.
 var probeNames = [...]string{containermsg.Liveness: "Liveness", containermsg.Readiness: "Readiness", containermsg.Startup: "Startup"}
 
+// resultNames are used in metrics, as the kubelet's.
+var resultNames = [...]string{probeplan.Success: "successful", probeplan.Warning: "successful", probeplan.Failure: "failed", probeplan.Unknown: "unknown"}
+
 func (a *Actor) startProbes(c *spawn.Cell, id model.ContainerID) {
 	a.stopProbes(c, false)
 	started := time.Now()
@@ -112,11 +115,14 @@ func (a *Actor) probe(c *spawn.Cell, ev probeplan.Event) {
 func (a *Actor) runProbe(c *spawn.Cell, x probeplan.Run) {
 	target, self, gen := a.probing.target, c.Self(), a.probing.gen
 	target.Timeout = max(time.Second, time.Duration(x.Spec.TimeoutSeconds)*time.Second)
+	observer, pod := a.deps.Observer, a.state.Pod
 	prober, recorder, ref := a.deps.Probes, a.deps.Recorder, Reference(a.state.Pod, FieldPath(a.state.Kind, a.state.Name))
 	a.deps.Runner.Do(c.Context(), runner.Job{
 		Lane: runner.Probes, Op: "probe", Owner: a.state.Pod.Namespace + "/" + a.state.Pod.Name + "/" + a.state.Name, Timeout: target.Timeout + probeSlack,
 		Fn: func(ctx context.Context) error {
+			began := time.Now()
 			result, output := prober.Probe(ctx, target, x.Spec)
+			observer.Probed(probeNames[x.Kind], target.Container.Name, pod.Name, pod.Namespace, string(pod.UID), resultNames[result], time.Since(began))
 			if ctx.Err() == nil || result != probeplan.Unknown {
 				tellProbe(recorder, ref, probeNames[x.Kind], result, output)
 			}

@@ -10,6 +10,7 @@ import (
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 
 	"github.com/troupe-dev/troupe/actors/container"
+	"github.com/troupe-dev/troupe/actors/observe"
 	"github.com/troupe-dev/troupe/actors/pod/podplan"
 	"github.com/troupe-dev/troupe/actors/pod/podstatus"
 	"github.com/troupe-dev/troupe/cri"
@@ -42,6 +43,7 @@ type Deps struct {
 	Container *container.Deps
 	// Published is told of every new status, for the server and the CLI.
 	Published Published
+	Observer  observe.Observer
 	// StatusNode is what statuses say of the node.
 	StatusNode func() podstatus.Node
 }
@@ -79,6 +81,10 @@ type Actor struct {
 	cancel   map[model.Generation]context.CancelFunc
 	timer    func()
 	explain  explainer
+
+	published time.Time // the newest status was built
+	firstSeen time.Time
+	counted   bool // its start has been told
 }
 
 // New makes the shell of one pod.
@@ -111,10 +117,15 @@ func (a *Actor) Receive(c *spawn.Cell, msg any) {
 }
 
 func (a *Actor) step(c *spawn.Cell, ev podmsg.Event) {
-	if d, ok := ev.(podmsg.Done); ok {
-		delete(a.cancel, d.Gen)
-	}
 	now := time.Now()
+	switch e := ev.(type) {
+	case podmsg.Done:
+		delete(a.cancel, e.Gen)
+	case podmsg.Acked:
+		if e.Gen == a.state.PubGen {
+			a.deps.Observer.StatusAcknowledged(now.Sub(a.published))
+		}
+	}
 	before := podplan.StageOf(&a.state)
 	var acts []podplan.Action
 	a.state, acts = podplan.Next(a.state, now, ev)
@@ -132,7 +143,9 @@ func (a *Actor) step(c *spawn.Cell, ev podmsg.Event) {
 		a.publish(c, now)
 	}
 	a.explain.update(c, a, before, now, ev)
+	a.observe(now)
 	if finished {
+		a.deps.Observer.PodGone(a.state.Pod.Namespace, a.state.Pod.Name, string(a.state.Pod.UID))
 		a.deps.Published.Forget(a.state.Pod.UID)
 		a.deps.Status.Tell(statusmsg.Forget{UID: a.state.Pod.UID})
 		a.deps.Pods.Tell(podsmsg.Ended{UID: a.state.Pod.UID, Incarnation: a.incarnation})
@@ -156,6 +169,7 @@ func (a *Actor) publish(c *spawn.Cell, now time.Time) {
 		return // only the object is newer; the status actor compares it with what it last said by itself
 	}
 	a.state.PubGen++
+	a.published = now
 	a.deps.Status.Tell(statusmsg.Publish{Pod: a.state.Pod, Status: st, Gen: a.state.PubGen, Reply: c.Self()})
 }
 

@@ -58,7 +58,8 @@ func podParts(a *Agent, d Deps, cfg Config, host *Host, objects volume.Objects, 
 	deps := &pod.Deps{
 		Runtime: d.Runtime, Runner: a.Runner, Recorder: recorder, Node: &a.refs.node, Cgroups: &a.refs.cgroups, Volumes: &a.refs.volumes,
 		Images: &a.refs.images, Status: &a.refs.status, Pods: &a.refs.pods, Sandboxes: boxes, Published: a.Table,
-		Container: &container.Deps{Runtime: d.Runtime, Runner: a.Runner, Images: &a.refs.images, Recorder: recorder, Builder: builder, Hooks: runs, Probes: runs},
+		Container: &container.Deps{Runtime: d.Runtime, Runner: a.Runner, Images: &a.refs.images, Recorder: recorder, Builder: builder, Hooks: runs, Probes: runs, Observer: d.Observer},
+		Observer:  d.Observer,
 		StatusNode: func() podstatus.Node {
 			return podstatus.Node{HostIPs: host.hostIPs(), RuntimeName: host.runtimeName()}
 		},

@@ -21,6 +21,7 @@ import (
 	"github.com/troupe-dev/troupe/actors/image"
 	"github.com/troupe-dev/troupe/actors/node"
 	"github.com/troupe-dev/troupe/actors/object"
+	"github.com/troupe-dev/troupe/actors/observe"
 	"github.com/troupe-dev/troupe/actors/pods"
 	"github.com/troupe-dev/troupe/actors/runtime"
 	"github.com/troupe-dev/troupe/actors/source/api"
@@ -55,6 +56,8 @@ type Deps struct {
 	Changed func(pod *v1.Pod, gone bool)
 	// Tap is told of every event. May be nil.
 	Tap func(*v1.Event)
+	// Observer is told figures; nil ignores them.
+	Observer observe.Observer
 	// Static objects that embedded pods refer to; used without an API server.
 	Objects []any
 }
@@ -109,6 +112,9 @@ func Start(ctx context.Context, d Deps, cfg Config) (*Agent, error) {
 	host, err := inspectHost(ctx, cfg)
 	if err != nil {
 		return nil, err
+	}
+	if d.Observer == nil {
+		d.Observer = observe.Nobody{}
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	a := &Agent{Table: pods.NewTable(), cancel: cancel, synced: make(chan struct{})}

@@ -59,7 +59,7 @@ func (p *plan) interrupt() {
 		}
 	case containermsg.OpStop:
 		// Grace only shrinks: the runtime accepts a second, shorter stop beside the first.
-		if r := s.Revoke; r != nil && r.Deadline.Add(minStopGrace).Before(s.StopBy) {
+		if r := s.Revoke; r != nil && laterOf(r.Deadline, p.now.Add(minStopGrace)).Before(s.StopBy) {
 			s.StopBy = laterOf(r.Deadline, p.now.Add(minStopGrace))
 			gen := p.begin(containermsg.OpStop, s.Cur.ID)
 			p.do(Stop{Gen: gen, ID: s.Cur.ID, Grace: s.StopBy.Sub(p.now)})
@@ -96,8 +96,8 @@ func (p *plan) running() {
 	}
 	if s.Revoke != nil || s.Kill != nil {
 		if s.Probing {
-			s.Probing = false
-			p.do(StopProbes{KeepReadiness: s.Revoke != nil})
+			s.Probing, s.Winding = false, s.Revoke != nil
+			p.do(StopProbes{KeepReadiness: s.Winding})
 		}
 		p.stop()
 		return
@@ -118,6 +118,14 @@ func (p *plan) running() {
 	if !s.Probing && (s.Spec.StartupProbe != nil || s.Spec.ReadinessProbe != nil || s.Spec.LivenessProbe != nil) {
 		s.Probing = true
 		p.do(StartProbes{ID: s.Cur.ID})
+	}
+}
+
+// quiet ends whatever probes are on.
+func (p *plan) quiet() {
+	if p.s.Probing || p.s.Winding {
+		p.s.Probing, p.s.Winding = false, false
+		p.do(StopProbes{})
 	}
 }
 
@@ -197,10 +205,7 @@ func (p *plan) ended() {
 		p.do(ReadStatus{Gen: p.begin(containermsg.OpStatus, s.Cur.ID), ID: s.Cur.ID})
 		return
 	}
-	if s.Probing {
-		s.Probing = false
-		p.do(StopProbes{})
-	}
+	p.quiet()
 	s.Started, s.Ready = false, false
 	if s.Judged != s.Cur.ID {
 		p.judge()

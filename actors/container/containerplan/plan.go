@@ -62,7 +62,7 @@ func (p *plan) event(warning bool, reason, format string, args ...any) {
 // begin marks a call as in flight.
 func (p *plan) begin(op containermsg.Op, id model.ContainerID) model.Generation {
 	p.s.Gen++
-	p.s.Op, p.s.OpID, p.s.OpSince = op, id, p.now
+	p.s.Op, p.s.OpID, p.s.OpSince, p.s.Cancelled = op, id, p.now, false
 	return p.s.Gen
 }
 
@@ -93,6 +93,10 @@ func (p *plan) setCur(c *model.Container) {
 		return
 	}
 	if s.Cur != nil && s.Cur.State == model.ContainerExited {
+		if s.Older != "" {
+			p.do(Remove{ID: s.Older}) // no newer instance got as far as to remove it
+			s.Older = ""
+		}
 		if s.Prev != nil {
 			s.Older = s.Prev.ID
 		}
@@ -100,7 +104,8 @@ func (p *plan) setCur(c *model.Container) {
 	}
 	s.Cur = c
 	s.PostStarted, s.PreStopped, s.Kill, s.StopBy, s.StopTries, s.StopTold = false, false, nil, time.Time{}, 0, false
-	s.Started, s.Ready, s.Probing = false, false, false
+	s.Started, s.Ready = false, false
+	p.quiet()
 	s.StopRetryAt = time.Time{}
 	s.Settled = false
 	if c != nil {
@@ -114,8 +119,8 @@ func (p *plan) setCur(c *model.Container) {
 // lost turns an instance that the runtime no longer has into an ended one, as the kubelet reports it.
 func (p *plan) lost() {
 	s := p.s
-	if s.Cur == nil {
-		return
+	if s.Cur == nil || (s.Cur.State == model.ContainerExited && s.Cur.Detailed) {
+		return // how it ended is known: that somebody removed it since changes nothing
 	}
 	c := *s.Cur
 	if c.State == model.ContainerCreated {

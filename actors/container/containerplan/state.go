@@ -66,7 +66,9 @@ type State struct {
 	// Doubt: a create or start ended with an unknown outcome; Dirty: something may have changed.
 	// DoubtCreate tells a create from a start.
 	Doubt, DoubtCreate, Dirty bool
-	DoubtAt                   time.Time // next look while in doubt
+	// Unseen: it is not known yet what the runtime has of this container (this actor was made anew).
+	Unseen  bool
+	DoubtAt time.Time // next look while in doubt
 	// ReadAt is when the newest read began, HintAt when the newest hint happened that came during a call.
 	ReadAt, HintAt time.Time
 	DoubtTries     int
@@ -81,12 +83,16 @@ type State struct {
 	StopTold    bool // the Killing event is out
 	Started     bool
 	Ready       bool
-	Probing     bool
+	// Probing: the probes of Cur are on. Winding: only readiness is, because the container is being stopped.
+	Probing, Winding bool
 
 	// Judged is the ended instance whose end has been decided upon; Settled and RestartAll are the decision.
 	Judged     model.ContainerID
 	Settled    bool
 	RestartAll bool
+
+	// Seq is the number of the newest word of the pod; the view hands it back.
+	Seq uint64
 
 	LastErr string
 	// Timer is the moment the shell was asked to send Tick; zero when none is needed.
@@ -134,7 +140,7 @@ const (
 
 // New returns the state of a container that has never run.
 func New(pod *v1.Pod, name string, curve policy.Curve) State {
-	s := State{Name: name, Curve: curve}
+	s := State{Name: name, Curve: curve, Seq: 1} // to be made is the first word of the pod
 	s.setPod(pod)
 	return s
 }

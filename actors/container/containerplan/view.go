@@ -14,7 +14,7 @@ import (
 func View(s *State, now time.Time) model.ContainerView {
 	v := model.ContainerView{
 		Name: s.Name, Kind: s.Kind, Stage: stage(s, now), Current: s.Cur, Last: s.Prev, RestartCount: s.RestartCount,
-		Started: s.Started, Ready: s.Ready, Settled: s.Settled, RestartAll: s.RestartAll, LastErr: s.LastErr,
+		Started: s.Started, Ready: s.Ready, Settled: s.Settled, RestartAll: s.RestartAll, LastErr: s.LastErr, Seq: s.Seq,
 	}
 	if s.Op != containermsg.OpNone {
 		v.Op, v.OpSince = s.Op.String(), s.OpSince

@@ -75,6 +75,14 @@ func (s *State) pastDeadline(now time.Time) bool {
 	return !at.IsZero() && !now.Before(at)
 }
 
+// forceAt is when an ending goes on without the containers that were not seen to end; zero when it need not.
+func (s *State) forceAt() time.Time {
+	if s.End == nil || s.End.Forced || !s.live() {
+		return time.Time{}
+	}
+	return s.End.Deadline.Add(endForce)
+}
+
 // deadline is when activeDeadlineSeconds runs out; zero without one.
 func (s *State) deadline() time.Time {
 	if s.Pod.Spec.ActiveDeadlineSeconds == nil || s.StartTime.IsZero() {
@@ -103,13 +111,16 @@ func (p *plan) end(why EndReason, reason, message string, graceSeconds *int64, c
 		p.do(DropImages{})
 		return
 	}
-	e := *s.End
-	since := e.Since
-	if why == EndDeleted && e.Why != EndDeleted && e.Deadline.Before(p.now) {
-		since = p.now
+	if grace >= s.End.Grace && (s.End.Condition != nil || cond == nil) {
+		return // the same wish again, or a longer grace
 	}
-	if by := since.Add(grace); by.Before(e.Deadline) {
-		e.Deadline, e.Grace = by, grace
+	e := *s.End
+	if grace < e.Grace {
+		// A shorter grace counts from when it was asked for, as deletionTimestamp does.
+		e.Grace = grace
+		if by := p.now.Add(grace); by.Before(e.Deadline) {
+			e.Deadline = by
+		}
 	}
 	if e.Condition == nil {
 		e.Condition = cond
@@ -256,7 +267,7 @@ func (p *plan) timer() {
 	}
 	if s.End == nil {
 		due(s.deadline())
-	} else if s.Op == podmsg.OpRunSandbox && !s.Cancelled {
+	} else if due(s.forceAt()); s.Op == podmsg.OpRunSandbox && !s.Cancelled {
 		due(s.End.Since.Add(endPatience))
 	}
 	if !at.Equal(s.Timer) {

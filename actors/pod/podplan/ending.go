@@ -24,7 +24,13 @@ func (p *plan) ending() {
 		return
 	}
 	p.revokeAll()
-	if s.live() || s.Op != podmsg.OpNone {
+	if s.live() && !s.End.Forced {
+		if p.now.Before(s.End.Deadline.Add(endForce)) {
+			return
+		}
+		p.force()
+	}
+	if s.Op != podmsg.OpNone {
 		return
 	}
 	if p.settleSandboxes() {
@@ -63,7 +69,7 @@ func (p *plan) revokeAll() {
 			continue
 		}
 		p.revoke(name, s.End.Deadline, "the pod ends")
-		mains = mains || v.Live()
+		mains = mains || s.liveOne(name)
 	}
 	if mains {
 		return
@@ -75,10 +81,18 @@ func (p *plan) revokeAll() {
 			continue
 		}
 		p.revoke(name, s.End.Deadline, "the pod ends")
-		if v.Live() {
+		if s.liveOne(name) {
 			return
 		}
 	}
+}
+
+// force goes on without the containers that were not seen to end: their grace is over, and stopping the sandbox kills
+// what is left in it, as the kubelet does after a stop that failed.
+func (p *plan) force() {
+	e := *p.s.End
+	e.Forced, e.Looked = true, false
+	p.s.End = &e
 }
 
 // settleSandboxes clears up doubts and stops what is left; it reports whether a call was begun or is due later.
@@ -97,7 +111,7 @@ func (p *plan) settleSandboxes() bool {
 			return true
 		}
 	}
-	if s.DoubtEver && !s.End.Looked {
+	if (s.DoubtEver || s.End.Forced) && !s.End.Looked {
 		p.do(Look{Gen: p.begin(podmsg.OpLook, "")})
 		return true
 	}

@@ -1,6 +1,7 @@
 package podplan
 
 import (
+	"slices"
 	"time"
 
 	v1 "k8s.io/api/core/v1"
@@ -21,14 +22,19 @@ func (p *plan) desired(pod *v1.Pod) {
 		if _, known := s.Views[name]; known {
 			p.do(Tell{Name: name, Event: containermsg.Desired{Pod: pod}})
 		} else {
-			p.spawn(name, nil) // an ephemeral container was added
+			p.spawn(name, []model.Container{}) // an ephemeral container was added
 		}
 	}
 }
 
 func (p *plan) spawn(name string, instances []model.Container) {
 	p.s.Views[name] = model.ContainerView{Name: name, Stage: model.StageHeld, Kind: kindOf(p.s.Pod, name)}
+	if instances == nil {
+		instances = []model.Container{} // none, and not unknown
+	}
 	p.do(Spawn{Name: name, Instances: instances})
+	s := p.s
+	s.Told[name]++ // to be made is the first word: until it has answered, nothing is known of it
 }
 
 func kindOf(pod *v1.Pod, name string) model.ContainerKind {
@@ -78,6 +84,7 @@ func (p *plan) look(e podmsg.Look) {
 	if s.Listed && e.At.Before(s.ReadAt) {
 		return // older than what is known already
 	}
+	s.ReadAt = laterOf(s.ReadAt, e.At)
 	s.takeSandboxes(e.Observed.Sandboxes)
 	byName := map[string][]model.Container{}
 	for _, c := range e.Observed.Containers {
@@ -91,15 +98,22 @@ func (p *plan) look(e podmsg.Look) {
 		}
 		return
 	}
-	for name, v := range s.Views {
+	for _, name := range names(s.Pod) {
+		v, known := s.Views[name]
+		if !known {
+			continue
+		}
 		if s.Unseen[name] {
 			delete(s.Unseen, name)
 			p.do(Tell{Name: name, Event: containermsg.Desired{Pod: s.Pod}})
-			p.do(Tell{Name: name, Event: containermsg.Look{Instances: byName[name], At: e.At}})
+			s.Told[name]++
+			s.Floor[name] = s.Told[name]
+			p.do(Tell{Name: name, Event: containermsg.Look{Instances: byName[name], At: e.At, Seq: s.Told[name]}})
 			continue
 		}
 		if differs(v, byName[name]) {
-			p.do(Tell{Name: name, Event: containermsg.Look{Instances: byName[name], At: e.At}})
+			s.Told[name]++
+			p.do(Tell{Name: name, Event: containermsg.Look{Instances: byName[name], At: e.At, Seq: s.Told[name]}})
 		}
 	}
 }
@@ -126,6 +140,15 @@ func (s *State) takeSandboxes(seen []model.Sandbox) {
 		} else {
 			old = append(old, b)
 		}
+	}
+	if was := s.Sandbox; was != nil && !slices.ContainsFunc(seen, func(b model.Sandbox) bool { return b.ID == was.ID }) {
+		lost := *was // somebody removed it: it counts as dead until there is a new one
+		lost.State = model.SandboxNotReady
+		s.Stopped[was.ID], s.Removed[was.ID] = true, true
+		if newest != nil {
+			old = append([]model.Sandbox{*newest}, old...)
+		}
+		newest = &lost
 	}
 	s.Sandbox, s.Old = newest, old
 }
@@ -198,12 +221,41 @@ func (p *plan) done(e podmsg.Done) {
 		}
 		s.Doubt, s.DoubtAt, s.DoubtTries = false, time.Time{}, 0
 		p.look(*e.Look)
-		if s.End != nil && !s.live() && len(e.Look.Observed.Containers) >= 0 {
-			s.End.Looked = stopped(e.Look.Observed)
-		}
+		p.lookedBack(e.Look.Observed)
 	case podmsg.OpRemoveDirs:
 		s.DirsGone = true // what could not be removed was logged; it holds nothing up
 	case podmsg.OpNone, podmsg.OpRemoveContainer:
+	}
+}
+
+// lookedBack takes a look of the ending: it is over when nothing runs after all sandboxes were stopped. What runs all the
+// same is stopped again.
+func (p *plan) lookedBack(o model.PodObserved) {
+	s := p.s
+	if s.End == nil || (s.live() && !s.End.Forced) {
+		return
+	}
+	for _, b := range s.sandboxes() {
+		if !s.Stopped[b.ID] && !s.Removed[b.ID] {
+			return // stop it first
+		}
+	}
+	e := *s.End
+	e.Looked = stopped(o)
+	s.End = &e
+	if e.Looked {
+		return
+	}
+	p.again()
+	for i := range o.Sandboxes {
+		if o.Sandboxes[i].State == model.SandboxReady {
+			delete(s.Stopped, o.Sandboxes[i].ID)
+		}
+	}
+	for i := range o.Containers {
+		if o.Containers[i].State == model.ContainerRunning {
+			delete(s.Stopped, o.Containers[i].Sandbox)
+		}
 	}
 }
 

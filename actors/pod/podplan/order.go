@@ -45,7 +45,8 @@ func (p *plan) grant(name string) {
 	}
 	s.Granted[name] = s.Sandbox.ID
 	delete(s.Revoked, name)
-	p.do(Tell{Name: name, Event: containermsg.Grant{Sandbox: s.Sandbox.ID, IPs: s.Sandbox.IPs, Mounts: s.Mounts, Target: s.target(name)}})
+	s.Told[name]++
+	p.do(Tell{Name: name, Event: containermsg.Grant{Seq: s.Told[name], Sandbox: s.Sandbox.ID, IPs: s.Sandbox.IPs, Mounts: s.Mounts, Target: s.target(name)}})
 }
 
 // initDone: a sidecar has started, or an init container has ended well for good.
@@ -97,7 +98,7 @@ func (s *State) initialized() bool {
 func (s *State) completed() bool {
 	for i := range s.Pod.Spec.InitContainers {
 		v := s.Views[s.Pod.Spec.InitContainers[i].Name]
-		if v.Kind == model.KindInit && v.Settled && v.Current != nil && v.Current.State == model.ContainerExited && v.Current.ExitCode != 0 && !s.appsBegan() {
+		if v.Kind == model.KindInit && v.Settled && !v.RestartAll && v.Current != nil && v.Current.State == model.ContainerExited && v.Current.ExitCode != 0 && !s.appsBegan() {
 			return s.Round == nil
 		}
 	}
@@ -117,8 +118,8 @@ func (p *plan) round() {
 		s.Round = &Round{NewSandbox: true, Deadline: p.now.Add(minGrace)}
 		return
 	}
-	for _, v := range s.Views {
-		if v.RestartAll {
+	for name, v := range s.Views {
+		if v.RestartAll && v.Seq >= s.Told[name] {
 			s.Round = &Round{Deadline: p.now}
 			return
 		}
@@ -140,7 +141,7 @@ func (s *State) anyRan() bool {
 func (p *plan) turnOver() {
 	s := p.s
 	for _, name := range names(s.Pod) {
-		if v := s.Views[name]; v.Live() {
+		if s.liveOne(name) {
 			p.revoke(name, s.Round.Deadline, "the pod's containers start again")
 		}
 	}
@@ -167,7 +168,9 @@ func (p *plan) turnOver() {
 			v.Settled, v.RestartAll, v.Started, v.Ready = false, false, false, false
 			v.Stage = model.StageHeld
 			s.Views[name] = v
-			p.do(Tell{Name: name, Event: containermsg.Restart{}})
+			s.Told[name]++
+			s.Floor[name] = s.Told[name]
+			p.do(Tell{Name: name, Event: containermsg.Restart{Seq: s.Told[name]}})
 		}
 	}
 }
@@ -188,8 +191,8 @@ func (s *State) mayRunAgain(name string) bool {
 		return false
 	case model.KindApp:
 	}
-	if v.Current == nil {
-		return true
+	if v.Current == nil || v.Current.State == model.ContainerCreated {
+		return true // it has not run yet
 	}
 	c := appContainer(s.Pod, name)
 	if c == nil {
@@ -215,7 +218,8 @@ func (p *plan) revoke(name string, deadline time.Time, why string) {
 		return
 	}
 	s.Revoked[name] = deadline
-	p.do(Tell{Name: name, Event: containermsg.Revoke{Reason: why, Grace: max(deadline.Sub(p.now), 0), Deadline: deadline}})
+	s.Told[name]++
+	p.do(Tell{Name: name, Event: containermsg.Revoke{Seq: s.Told[name], Reason: why, Grace: max(deadline.Sub(p.now), 0), Deadline: deadline}})
 }
 
 // target is the running instance that an ephemeral container names as its target.

@@ -20,6 +20,9 @@ const (
 	doubtMax   = 10 * time.Second
 	// endPatience is how long an ending waits for a sandbox call in flight before it cancels it.
 	endPatience = 2 * time.Second
+	// endForce is how long after the grace the sandboxes are stopped although a container was not seen to end. A stop is
+	// given at least two seconds and is tried again when it failed.
+	endForce = 15 * time.Second
 	// minGrace is the least grace of a pod: a grace of zero is taken as one second, as the kubelet does.
 	minGrace = time.Second
 )
@@ -28,7 +31,7 @@ const (
 func New(pod *v1.Pod, static bool) State {
 	s := State{
 		Pod: pod, Static: static,
-		Views: map[string]model.ContainerView{}, Granted: map[string]model.SandboxID{}, Revoked: map[string]time.Time{},
+		Views: map[string]model.ContainerView{}, Told: map[string]uint64{}, Floor: map[string]uint64{}, Granted: map[string]model.SandboxID{}, Revoked: map[string]time.Time{},
 		Stopped: map[model.SandboxID]bool{}, Removed: map[model.SandboxID]bool{}, Unseen: map[string]bool{},
 	}
 	if pod.Status.StartTime != nil {
@@ -113,7 +116,9 @@ func (p *plan) fold(ev podmsg.Event) {
 	case podmsg.Look:
 		p.look(e)
 	case podmsg.Child:
-		s.Views[e.View.Name] = e.View
+		if e.View.Seq >= s.Floor[e.View.Name] {
+			s.Views[e.View.Name] = e.View
+		}
 	case podmsg.OwnerRestarted:
 		p.askAgain()
 	case podmsg.ChildRestarted:
@@ -121,11 +126,15 @@ func (p *plan) fold(ev podmsg.Event) {
 			delete(s.Granted, e.Name)
 			delete(s.Revoked, e.Name)
 			s.Unseen[e.Name] = true
+			s.Told[e.Name]++
+			s.Floor[e.Name] = s.Told[e.Name] // what the earlier incarnation said last is of no use
 		}
 	case podmsg.End:
 		p.end(EndNode, e.Reason, e.Message, e.Grace, e.Condition)
 	case podmsg.Acked:
-		s.AckedGen = max(s.AckedGen, e.Gen)
+		if e.Gen <= s.PubGen { // a later one was given by an earlier incarnation
+			s.AckedGen = max(s.AckedGen, e.Gen)
+		}
 	case podmsg.Done:
 		p.done(e)
 	case podmsg.Tick:

@@ -84,6 +84,8 @@ type End struct {
 	Grace           time.Duration
 	// Looked: after the sandboxes were stopped, a look found nothing running (needed when an outcome was unknown).
 	Looked bool
+	// Forced: the grace is long over and a container has still not been seen to end, so the sandboxes were stopped under it.
+	Forced bool
 }
 
 // Round starts the containers again in place: with a new sandbox when the old one died, else in the same one.
@@ -143,10 +145,12 @@ type State struct {
 	ReadAt     time.Time
 	Dirty      bool // the sandbox may have changed
 
-	Views   map[string]model.ContainerView
-	Granted map[string]model.SandboxID
-	Revoked map[string]time.Time // deadline told with the newest Revoke
-	Round   *Round
+	Views map[string]model.ContainerView
+	// Told numbers what each container was told last, Floor what it must have heard before its view counts at all.
+	Told, Floor map[string]uint64
+	Granted     map[string]model.SandboxID
+	Revoked     map[string]time.Time // deadline told with the newest Revoke
+	Round       *Round
 	// Unseen are containers whose actors were rebuilt and have not been shown yet what runs; they get no grant before.
 	Unseen map[string]bool
 	// Prefetched and NetworkTold: said once.
@@ -196,13 +200,32 @@ func (s *State) sandboxReady() bool {
 
 // live says whether any container may be running or about to.
 func (s *State) live() bool {
-	for _, v := range s.Views {
-		if v.Live() {
+	for name := range s.Views {
+		if s.liveOne(name) {
 			return true
 		}
 	}
 	return false
 }
+
+// liveOne says whether this container may be running or about to: also when its view is older than what it was told.
+func (s *State) liveOne(name string) bool {
+	v := s.Views[name]
+	return v.Live() || v.Seq < s.Told[name] || s.Unseen[name]
+}
+
+// heard: every container has answered what it was told last.
+func (s *State) heard() bool {
+	for name, v := range s.Views {
+		if v.Seq < s.Told[name] {
+			return false
+		}
+	}
+	return true
+}
+
+// Live says whether any container of the pod may be running or about to: the phase may not become terminal yet.
+func Live(s *State) bool { return s.live() }
 
 // sandboxes are all that the runtime still has of this pod, newest first.
 func (s *State) sandboxes() []model.Sandbox {
@@ -215,7 +238,7 @@ func (s *State) sandboxes() []model.Sandbox {
 
 // quiet: nothing of the pod runs any more and every sandbox was stopped.
 func (s *State) quiet() bool {
-	if s.live() || s.Doubt || s.Op == podmsg.OpRunSandbox {
+	if s.Doubt || s.Op == podmsg.OpRunSandbox || (s.live() && !(s.End.Forced && s.End.Looked)) {
 		return false
 	}
 	for _, b := range s.sandboxes() {
@@ -223,7 +246,7 @@ func (s *State) quiet() bool {
 			return false
 		}
 	}
-	return !s.DoubtEver || s.End.Looked
+	return !(s.DoubtEver || s.End.Forced) || s.End.Looked
 }
 
 // clean: quiet, and nothing is left that other actors hold for the pod.

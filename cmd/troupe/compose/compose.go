@@ -48,7 +48,7 @@ const stuckAfter = 2 * time.Minute
 func Start(ctx context.Context, o Options) (*Agent, error) {
 	rec := metrics.New(o.Root.NodeName, 0)
 	o.Deps.Runtime, o.Deps.Images = rec.Runtime(o.Runtime), rec.Images(o.Runtime)
-	o.Deps.Logger = o.Logger
+	o.Deps.Logger, o.Deps.Observer = o.Logger, observer{rec}
 	inner, err := root.Start(ctx, o.Deps, o.Root)
 	if err != nil {
 		return nil, err
@@ -100,4 +100,12 @@ func (a *Agent) Stop(ctx context.Context) error {
 	case <-ctx.Done():
 		return errors.Join(err, ctx.Err())
 	}
+}
+
+// observer puts what actors tell into metrics.
+type observer struct{ *metrics.Recorder }
+
+// Probed implements observe.Observer.
+func (o observer) Probed(probe, container, pod, namespace, uid, result string, took time.Duration) {
+	o.Recorder.Probed(metrics.Probe{Type: probe, Container: container, Pod: pod, Namespace: namespace, UID: uid}, result, took)
 }

@@ -11,12 +11,12 @@ import (
 
 	"github.com/troupe-dev/troupe/actors/container/containerplan"
 	"github.com/troupe-dev/troupe/actors/container/probeplan"
-	"github.com/troupe-dev/troupe/actors/observe"
 	"github.com/troupe-dev/troupe/cri"
 	"github.com/troupe-dev/troupe/messages"
 	"github.com/troupe-dev/troupe/messages/containermsg"
 	"github.com/troupe-dev/troupe/messages/imagemsg"
 	"github.com/troupe-dev/troupe/messages/model"
+	"github.com/troupe-dev/troupe/messages/observe"
 	"github.com/troupe-dev/troupe/messages/podmsg"
 	"github.com/troupe-dev/troupe/supervisor/policy"
 	"github.com/troupe-dev/troupe/supervisor/registry"

@@ -10,7 +10,6 @@ import (
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 
 	"github.com/troupe-dev/troupe/actors/container"
-	"github.com/troupe-dev/troupe/actors/observe"
 	"github.com/troupe-dev/troupe/actors/pod/podplan"
 	"github.com/troupe-dev/troupe/actors/pod/podstatus"
 	"github.com/troupe-dev/troupe/cri"
@@ -20,6 +19,7 @@ import (
 	"github.com/troupe-dev/troupe/messages/imagemsg"
 	"github.com/troupe-dev/troupe/messages/model"
 	"github.com/troupe-dev/troupe/messages/nodemsg"
+	"github.com/troupe-dev/troupe/messages/observe"
 	"github.com/troupe-dev/troupe/messages/podmsg"
 	"github.com/troupe-dev/troupe/messages/podsmsg"
 	"github.com/troupe-dev/troupe/messages/statusmsg"

@@ -223,7 +223,7 @@ func (p *plan) started(e containermsg.Done) {
 		s.ReadAt = laterOf(s.ReadAt, p.now)
 		if s.Cur != nil && s.Cur.ID == e.ID {
 			c := *s.Cur
-			c.State = model.ContainerRunning
+			c.State, c.StartedAt = model.ContainerRunning, p.now
 			if e.Status != nil {
 				c = *e.Status
 			}

@@ -74,7 +74,7 @@ func (b *builder) container(spec *v1.Container, prev *v1.ContainerStatus, init b
 	switch {
 	case cur == nil:
 		st.State.Waiting = waiting
-	case cur.State == model.ContainerRunning && v.Stage != model.StageStarting:
+	case cur.State == model.ContainerRunning && v.Stage != model.StageStarting && !cur.StartedAt.IsZero():
 		b.identify(&st, cur)
 		st.State.Running = &v1.ContainerStateRunning{StartedAt: metav1.NewTime(cur.StartedAt)}
 		st.Started = &v.Started

@@ -10,18 +10,31 @@ import (
 	"github.com/troupe-dev/troupe/supervisor/policy"
 )
 
-// phase sets the phase with its reason and message. A terminal phase of the API or of what was said before stays.
+// phase sets the phase with its reason and message. What was said before limits it: a terminal phase stays, and Running
+// does not become Pending again although init containers may run once more. A terminal phase waits until nothing runs.
 func (b *builder) phase(out *v1.PodStatus) {
 	out.Phase = b.computed(out)
-	for _, known := range []v1.PodPhase{b.prev.Phase, b.pod.Status.Phase} {
-		if !terminal(out.Phase) && terminal(known) {
-			out.Phase = known
-		}
+	e := b.s.End
+	byNode := e != nil && e.Why == podplan.EndNode && !b.s.Orphan
+	if byNode || (b.ended && !terminal(out.Phase) && !b.mirror() && !b.s.Orphan) {
+		out.Phase = v1.PodFailed // the node ended it, or it ended without having got as far as to run
 	}
-	if terminal(b.pod.Status.Phase) {
+	was := b.prev.Phase
+	if was == "" {
+		was = b.pod.Status.Phase
+	}
+	switch {
+	case terminal(b.pod.Status.Phase):
 		out.Phase = b.pod.Status.Phase
+	case terminal(was):
+		out.Phase = was
+	case terminal(out.Phase) && podplan.Live(b.s):
+		out.Phase = max(was, v1.PodPending) // "Running" sorts after "Pending"
+	case was == v1.PodRunning && out.Phase == v1.PodPending:
+		out.Phase = was
 	}
-	if out.Phase == b.prev.Phase {
+	switch {
+	case out.Phase == b.prev.Phase:
 		out.Reason, out.Message = b.prev.Reason, b.prev.Message
 		if out.Reason == "" {
 			out.Reason = b.pod.Status.Reason
@@ -29,16 +42,8 @@ func (b *builder) phase(out *v1.PodStatus) {
 		if out.Message == "" {
 			out.Message = b.pod.Status.Message
 		}
-	}
-	e := b.s.End
-	if e == nil || !b.ended || b.s.Orphan || terminal(b.pod.Status.Phase) {
-		return
-	}
-	switch {
-	case e.Why == podplan.EndNode:
-		out.Phase, out.Reason, out.Message = v1.PodFailed, e.Reason, e.Message
-	case !terminal(out.Phase) && !b.mirror():
-		out.Phase = v1.PodFailed // it ended without having got as far as to run
+	case byNode && out.Phase == v1.PodFailed:
+		out.Reason, out.Message = e.Reason, e.Message
 	}
 }
 

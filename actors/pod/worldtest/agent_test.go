@@ -291,7 +291,9 @@ func (a *agent) perform(act podplan.Action) {
 	case podplan.ReadSandbox:
 		at := w.now
 		a.calls[x.Gen] = rt.readSandbox(x.ID, func(b model.Sandbox, err error) {
-			a.reply(life, func() { a.answer(x.Gen, podmsg.OpSandboxStatus, func(d *podmsg.Done) { d.Sandbox, d.ReadAt = b, at }, err) })
+			a.reply(life, func() {
+				a.answer(x.Gen, podmsg.OpSandboxStatus, func(d *podmsg.Done) { d.Sandbox, d.ReadAt = b, at }, err)
+			})
 		})
 	case podplan.StopSandbox:
 		a.calls[x.Gen] = rt.stopSandbox(x.ID, func() { a.mayStop(x.ID) }, func(err error) {

@@ -9,24 +9,70 @@ import (
 
 	"github.com/troupe-dev/troupe/actors/container/containerplan"
 	"github.com/troupe-dev/troupe/actors/pod/podplan"
+	"github.com/troupe-dev/troupe/messages/containermsg"
 	"github.com/troupe-dev/troupe/messages/model"
+	"github.com/troupe-dev/troupe/messages/podmsg"
 )
 
 func (w *world) verbose() bool { return true }
 
 func brief(ev any) string {
-	s := fmt.Sprintf("%+v", ev)
-	if len(s) > 160 || strings.Contains(s, "Pod:") {
-		s = s[:min(len(s), 160)]
+	switch x := ev.(type) {
+	case podmsg.Child:
+		v := x.View
+		return fmt.Sprintf("%s %v started=%v ready=%v settled=%v all=%v seq=%d cur=%s", v.Name, v.Stage, v.Started, v.Ready, v.Settled, v.RestartAll, v.Seq, short(v.Current))
+	case podmsg.Desired, podmsg.StatusSeen, containermsg.Desired:
+		return ""
+	case podmsg.Look:
+		return look(x)
+	case podmsg.Done:
+		s := fmt.Sprintf("%d %v %v %v", x.Gen, x.Op, x.Class, x.Sandbox.ID)
+		if x.Look != nil {
+			s += look(*x.Look)
+		}
+		return s
+	case containermsg.Done:
+		return fmt.Sprintf("%d %v %v %v %s", x.Gen, x.Op, x.ID, x.Class, short(x.Status))
+	case containermsg.Look:
+		s := ""
+		for i := range x.Instances {
+			s += short(&x.Instances[i]) + " "
+		}
+		return fmt.Sprintf("at %.3f seq %d: %s", x.At.Sub(epoch).Seconds(), x.Seq, s)
+	}
+	return fmt.Sprintf("%.100s", fmt.Sprintf("%+v", ev))
+}
+
+func look(l podmsg.Look) string {
+	s := fmt.Sprintf(" at %.3f:", l.At.Sub(epoch).Seconds())
+	for _, b := range l.Observed.Sandboxes {
+		s += fmt.Sprintf(" %s/%d", b.ID, b.State)
+	}
+	for i := range l.Observed.Containers {
+		s += " " + short(&l.Observed.Containers[i])
 	}
 	return s
+}
+
+func short(c *model.Container) string {
+	if c == nil {
+		return "-"
+	}
+	return fmt.Sprintf("%s/%s/%s/%d", c.Name, c.ID, [...]string{"created", "running", "exited", "unknown"}[c.State], c.ExitCode)
 }
 
 func briefs[T any](acts []T) string {
 	var b strings.Builder
 	for _, a := range acts {
 		t := strings.TrimPrefix(strings.TrimPrefix(fmt.Sprintf("%T", a), "podplan."), "containerplan.")
-		fmt.Fprintf(&b, " %s%.100s", t, fmt.Sprintf("%+v", a))
+		switch x := any(a).(type) {
+		case podplan.Event, containerplan.Event:
+			continue
+		case podplan.Tell:
+			fmt.Fprintf(&b, " %s!%T", x.Name, x.Event)
+		default:
+			fmt.Fprintf(&b, " %s%.60s", t, fmt.Sprintf("%+v", a))
+		}
 	}
 	return b.String()
 }

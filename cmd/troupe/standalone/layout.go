@@ -37,6 +37,9 @@ func NewLayout(dir string) (Layout, error) {
 	if err := os.MkdirAll(abs, 0o711); err != nil {
 		return l, fmt.Errorf("make the state folder: %w", err)
 	}
+	if err := os.MkdirAll(l.AgentRoot(), 0o750); err != nil {
+		return l, fmt.Errorf("make the state folder: %w", err)
+	}
 	return l, nil
 }
 

@@ -10,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	"google.golang.org/grpc"
 	v1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/klog/v2"
@@ -55,6 +56,7 @@ type run struct {
 	client  *remote.Client
 	agent   Agent
 	control *control
+	ours    ours // used on an existing runtime
 
 	changed chan struct{} // has room for one: a pod's status changed
 	stop    chan *int64   // grace of each request to end
@@ -169,6 +171,7 @@ func (r *run) runtime(ctx context.Context) (err error) {
 		p.UID = podUID(record.ID, p)
 		r.record.Pods = append(r.record.Pods, p.UID)
 	}
+	r.ours.set(r.record.Pods)
 	if continued {
 		r.view.Set("run", "an earlier run was killed: taking over what still runs")
 	}
@@ -190,7 +193,7 @@ func (r *run) runtime(ctx context.Context) (err error) {
 // existing connects to a runtime that is there already and learns how it makes cgroups.
 func (r *run) existing(ctx context.Context) (CgroupRoot, error) {
 	var err error
-	if r.client, err = remote.Dial(ctx, r.o.Endpoint, remote.Options{}); err != nil {
+	if r.client, err = remote.Dial(ctx, r.o.Endpoint, remote.Options{Unary: []grpc.UnaryClientInterceptor{r.ours.intercept}}); err != nil {
 		return CgroupRoot{}, err
 	}
 	wait, cancel := context.WithTimeout(ctx, waitRuntime)

@@ -24,6 +24,8 @@ type (
 		Mounts        map[string]model.VolumeMount
 		// Target is the instance whose PID namespace an ephemeral container joins; "" for none.
 		Target model.ContainerID
+		// Seq numbers what the pod tells this container (see model.ContainerView.Seq).
+		Seq uint64
 	}
 	// Revoke takes the permission back: stop, and do not start again. Grace only ever shrinks; Deadline is the moment
 	// at which the grace has run out. After names containers that must have ended first (sidecar order).
@@ -32,9 +34,10 @@ type (
 		Message  string
 		Grace    time.Duration
 		Deadline time.Time
+		Seq      uint64
 	}
 	// Restart forgets the past of this container for a new round (new sandbox, RestartAllContainers).
-	Restart struct{}
+	Restart struct{ Seq uint64 }
 	// Prefetch asks for the image ahead of the container's turn; nothing of it shows.
 	Prefetch struct{}
 	// ImageReady says that the image is present. Ref is what CreateContainer is given.
@@ -52,6 +55,7 @@ type (
 	Look struct {
 		Instances []model.Container
 		At        time.Time
+		Seq       uint64 // 0 when the container looked by itself
 	}
 	// Dirty is a hint: look at this container. At is when it happened; a read that began later has seen it.
 	Dirty struct{ At time.Time }

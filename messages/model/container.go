@@ -68,6 +68,9 @@ type ContainerView struct {
 	// Op is the call in flight and since when; "" when none.
 	Op      string
 	OpSince time.Time
+	// Seq is the number of the newest Grant, Revoke, Restart or Look of the pod that this view has taken into account: a
+	// view with an older number than the pod has given was made before the container heard of it.
+	Seq uint64
 }
 
 // Live says whether an instance may be running or about to run: the pod may not tear its sandbox down.

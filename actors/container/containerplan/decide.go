@@ -20,6 +20,9 @@ func (p *plan) decide() {
 	if s.Op != containermsg.OpNone {
 		return
 	}
+	if s.Cur != nil && s.Cur.State == model.ContainerExited && s.Cur.Detailed {
+		s.Dirty = false // an end is final: there is nothing more to read
+	}
 	if s.Doubt || (s.Dirty && s.Cur != nil) {
 		if p.read() || s.Doubt {
 			return
@@ -65,12 +68,29 @@ func (p *plan) interrupt() {
 			p.do(Stop{Gen: gen, ID: s.Cur.ID, Grace: s.StopBy.Sub(p.now)})
 		}
 	case containermsg.OpCreate, containermsg.OpStart:
-		if r := s.Revoke; r != nil && !p.now.Before(r.Deadline) && !s.Cancelled {
+		if s.Revoke != nil && !p.now.Before(s.patienceEnds()) && !s.Cancelled {
 			s.Cancelled = true
 			p.do(Cancel{Gen: s.Gen})
 		}
-	case containermsg.OpNone, containermsg.OpStatus, containermsg.OpRemove:
+	case containermsg.OpStatus:
+		// A read that hangs does not hold up a stop: the stop does not need what it would tell.
+		if s.unreadStop() && !p.now.Before(s.patienceEnds()) {
+			p.do(Cancel{Gen: s.Gen})
+			s.Op, s.Dirty = containermsg.OpNone, false
+		}
+	case containermsg.OpNone, containermsg.OpRemove:
 	}
+}
+
+// patienceEnds is when a revoked container stops waiting for the call in flight.
+func (s *State) patienceEnds() time.Time {
+	r := s.Revoke
+	return earlierOf(r.Deadline, laterOf(s.OpSince, r.Deadline.Add(-r.Grace)).Add(endPatience))
+}
+
+// unreadStop: a running instance has to stop, and only a read is in the way.
+func (s *State) unreadStop() bool {
+	return s.Op == containermsg.OpStatus && s.Revoke != nil && !s.Doubt && s.Cur != nil && s.Cur.State == model.ContainerRunning
 }
 
 // read looks at the instance when something may have changed; it reports whether a call was begun.
@@ -267,7 +287,11 @@ func (p *plan) timer() {
 		due(p.stopDeadline())
 	case containermsg.OpCreate, containermsg.OpStart:
 		if s.Revoke != nil && !s.Cancelled {
-			due(s.Revoke.Deadline)
+			due(s.patienceEnds())
+		}
+	case containermsg.OpStatus:
+		if s.unreadStop() {
+			due(s.patienceEnds())
 		}
 	case containermsg.OpNone:
 		if s.Doubt || s.Dirty || (s.Cur != nil && !s.Cur.Detailed) {
@@ -283,7 +307,7 @@ func (p *plan) timer() {
 				due(s.Image.RetryAt)
 			}
 		}
-	case containermsg.OpPostStart, containermsg.OpStop, containermsg.OpStatus, containermsg.OpRemove:
+	case containermsg.OpPostStart, containermsg.OpStop, containermsg.OpRemove:
 	}
 	if !at.Equal(s.Timer) {
 		s.Timer = at

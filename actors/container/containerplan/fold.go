@@ -197,7 +197,6 @@ func (p *plan) created(e containermsg.Done) {
 		c := model.Container{ID: e.ID, Sandbox: s.OpSandbox, Name: s.Name, UID: s.Pod.UID, Attempt: uint32(s.OpCount), State: model.ContainerCreated,
 			CreatedAt: p.now, Image: s.Spec.Image, Annotations: map[string]string{AnnotationRestartCount: itoa(s.OpCount), AnnotationHash: s.Hash}}
 		s.DoubtTries = 0
-		s.NewRound = false
 		s.ReadAt = laterOf(s.ReadAt, p.now)
 		p.setCur(&c)
 		p.event(false, "Created", "Container created")

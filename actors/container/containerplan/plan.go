@@ -16,6 +16,9 @@ const (
 	// doubtFirst and doubtMax pace the looks while a call's outcome is unknown.
 	doubtFirst = 500 * time.Millisecond
 	doubtMax   = 10 * time.Second
+	// endPatience is how long a container that was told to stop waits for a create, start or read in flight before it
+	// cancels it; the deadline comes first.
+	endPatience = 2 * time.Second
 	// failFirst and failMax pace the tries of a create or start that was refused; a refusal costs nothing but the call,
 	// so it is far below the kubelet's 10 s.
 	failFirst = time.Second
@@ -78,6 +81,11 @@ func (s *State) setPod(pod *v1.Pod) {
 func (p *plan) setCur(c *model.Container) {
 	s := p.s
 	if s.Cur != nil && c != nil && s.Cur.ID == c.ID {
+		if c.Sandbox == "" { // a read by id does not name it
+			named := *c
+			named.Sandbox = s.Cur.Sandbox
+			c = &named
+		}
 		if !c.Detailed && s.Cur.Detailed {
 			merged := *s.Cur
 			merged.State = c.State
@@ -107,7 +115,7 @@ func (p *plan) setCur(c *model.Container) {
 	s.Started, s.Ready = false, false
 	p.quiet()
 	s.StopRetryAt = time.Time{}
-	s.Settled = false
+	s.Settled, s.NewRound = false, false
 	if c != nil {
 		if n := RestartCountOf(c); n > s.RestartCount {
 			s.RestartCount = n

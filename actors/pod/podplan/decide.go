@@ -46,7 +46,7 @@ func (p *plan) decide() {
 		}
 	}
 	p.sandbox()
-	if s.sandboxReady() && s.Volumes == Held {
+	if s.sandboxReady() && s.Volumes == Held && s.met() {
 		p.grants()
 	}
 }
@@ -77,7 +77,7 @@ func (s *State) pastDeadline(now time.Time) bool {
 
 // forceAt is when an ending goes on without the containers that were not seen to end; zero when it need not.
 func (s *State) forceAt() time.Time {
-	if s.End == nil || s.End.Forced || !s.live() {
+	if s.End == nil || s.End.Forced || s.End.Over || (!s.live() && !s.unread()) {
 		return time.Time{}
 	}
 	return s.End.Deadline.Add(endForce)
@@ -267,8 +267,14 @@ func (p *plan) timer() {
 	}
 	if s.End == nil {
 		due(s.deadline())
-	} else if due(s.forceAt()); s.Op == podmsg.OpRunSandbox && !s.Cancelled {
-		due(s.End.Since.Add(endPatience))
+	} else {
+		due(s.forceAt())
+		if s.live() {
+			due(s.End.Deadline) // whoever waits for its turn to stop stops then
+		}
+		if s.Op == podmsg.OpRunSandbox && !s.Cancelled {
+			due(s.End.Since.Add(endPatience))
+		}
 	}
 	if !at.Equal(s.Timer) {
 		s.Timer = at

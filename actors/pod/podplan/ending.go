@@ -24,17 +24,27 @@ func (p *plan) ending() {
 		return
 	}
 	p.revokeAll()
-	if s.live() && !s.End.Forced {
-		if p.now.Before(s.End.Deadline.Add(endForce)) {
+	if due := s.forceAt(); !due.IsZero() {
+		switch {
+		case !p.now.Before(due):
+			p.force()
+		case s.live():
 			return
 		}
-		p.force()
 	}
 	if s.Op != podmsg.OpNone {
 		return
 	}
 	if p.settleSandboxes() {
 		return
+	}
+	if !s.quiet() {
+		return
+	}
+	if !s.End.Over {
+		e := *s.End
+		e.Over = true
+		s.End = &e
 	}
 	p.giveBack()
 	if !s.clean() {
@@ -59,7 +69,8 @@ func (p *plan) ending() {
 	}
 }
 
-// revokeAll tells every container to stop: init and app containers at once, then sidecars one by one in reverse order.
+// revokeAll tells every container to stop: init and app containers at once, then sidecars one by one in reverse order. When
+// the grace has run out nobody waits for a turn any more.
 func (p *plan) revokeAll() {
 	s := p.s
 	mains := false
@@ -71,7 +82,8 @@ func (p *plan) revokeAll() {
 		p.revoke(name, s.End.Deadline, "the pod ends")
 		mains = mains || s.liveOne(name)
 	}
-	if mains {
+	over := !p.now.Before(s.End.Deadline)
+	if mains && !over {
 		return
 	}
 	for i := len(s.Pod.Spec.InitContainers) - 1; i >= 0; i-- {
@@ -81,7 +93,7 @@ func (p *plan) revokeAll() {
 			continue
 		}
 		p.revoke(name, s.End.Deadline, "the pod ends")
-		if s.liveOne(name) {
+		if s.liveOne(name) && !over {
 			return
 		}
 	}
@@ -121,8 +133,11 @@ func (p *plan) settleSandboxes() bool {
 // giveBack returns what other actors hold for the pod.
 func (p *plan) giveBack() {
 	s := p.s
-	if s.Placed {
+	if s.Placed || s.Admission == AdmissionAsked { // an answer that is under way would hold the place for ever
 		s.Placed = false
+		if s.Admission == AdmissionAsked {
+			s.Admission = NotAsked
+		}
 		p.do(Release{})
 	}
 	if s.Volumes != Dropping && s.Volumes != Gone {

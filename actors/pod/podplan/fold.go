@@ -85,7 +85,7 @@ func (p *plan) look(e podmsg.Look) {
 		return // older than what is known already
 	}
 	s.ReadAt = laterOf(s.ReadAt, e.At)
-	s.takeSandboxes(e.Observed.Sandboxes)
+	s.takeSandboxes(e.Observed)
 	byName := map[string][]model.Container{}
 	for _, c := range e.Observed.Containers {
 		byName[c.Name] = append(byName[c.Name], c)
@@ -118,39 +118,58 @@ func (p *plan) look(e podmsg.Look) {
 	}
 }
 
-// takeSandboxes keeps what is known in detail of a sandbox that the list shows again.
-func (s *State) takeSandboxes(seen []model.Sandbox) {
-	var newest *model.Sandbox
-	var old []model.Sandbox
-	for i := range seen {
-		b := seen[i]
+// takeSandboxes takes what the runtime has. The one in use stays in use while it is ready, whatever else turns up (the
+// late child of a call that was given up); otherwise a ready one counts before others, one with running containers before
+// an empty one, a newer one before an older. What is known in detail is kept.
+func (s *State) takeSandboxes(o model.PodObserved) {
+	var all []model.Sandbox
+	for _, b := range o.Sandboxes {
 		if s.Removed[b.ID] {
 			continue
 		}
-		if s.Attempt <= b.Attempt {
-			s.Attempt = b.Attempt + 1
-		}
-		if s.Sandbox != nil && s.Sandbox.ID == b.ID && s.Sandbox.Detailed && !b.Detailed {
-			keep := *s.Sandbox
+		s.Attempt = max(s.Attempt, b.Attempt+1)
+		if was := s.Sandbox; was != nil && was.ID == b.ID && was.Detailed && !b.Detailed {
+			keep := *was
 			keep.State = b.State
 			b = keep
 		}
-		if newest == nil {
-			newest = &b
-		} else {
-			old = append(old, b)
-		}
+		all = append(all, b)
 	}
-	if was := s.Sandbox; was != nil && !slices.ContainsFunc(seen, func(b model.Sandbox) bool { return b.ID == was.ID }) {
-		lost := *was // somebody removed it: it counts as dead until there is a new one
+	if was := s.Sandbox; was != nil && !slices.ContainsFunc(all, func(b model.Sandbox) bool { return b.ID == was.ID }) {
+		lost := *was // somebody removed it: it counts as dead until there is another one
 		lost.State = model.SandboxNotReady
 		s.Stopped[was.ID], s.Removed[was.ID] = true, true
-		if newest != nil {
-			old = append([]model.Sandbox{*newest}, old...)
-		}
-		newest = &lost
+		s.Sandbox, s.Old = &lost, all
+		return
 	}
-	s.Sandbox, s.Old = newest, old
+	best := -1
+	for i := range all {
+		if best < 0 || s.worth(&all[i], o) > s.worth(&all[best], o) {
+			best = i
+		}
+	}
+	if best < 0 {
+		s.Sandbox, s.Old = nil, nil
+		return
+	}
+	used := all[best]
+	s.Sandbox, s.Old = &used, slices.Delete(all, best, best+1)
+}
+
+// worth ranks sandboxes for takeSandboxes.
+func (s *State) worth(b *model.Sandbox, o model.PodObserved) int {
+	if b.State != model.SandboxReady || s.Stopped[b.ID] {
+		return 0
+	}
+	if s.Sandbox != nil && s.Sandbox.ID == b.ID {
+		return 3
+	}
+	for i := range o.Containers {
+		if c := &o.Containers[i]; c.Sandbox == b.ID && c.State == model.ContainerRunning {
+			return 2
+		}
+	}
+	return 1
 }
 
 func (s *State) running(byName map[string][]model.Container) bool {
@@ -169,8 +188,8 @@ func (s *State) running(byName map[string][]model.Container) bool {
 
 // differs says whether a list shows another newest instance or state than the container's own view.
 func differs(v model.ContainerView, seen []model.Container) bool {
-	if v.Op != "" {
-		return false // its own call in flight will tell
+	if v.Op != "" && v.Op != containermsg.OpStatus.String() {
+		return false // its own call in flight will tell; a read that hangs tells nothing
 	}
 	if len(seen) == 0 {
 		return v.Current != nil && v.Current.State != model.ContainerExited

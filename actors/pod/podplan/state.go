@@ -86,6 +86,8 @@ type End struct {
 	Looked bool
 	// Forced: the grace is long over and a container has still not been seen to end, so the sandboxes were stopped under it.
 	Forced bool
+	// Over: the containers and sandboxes were seen to have ended; from here on only what is left is taken away.
+	Over bool
 }
 
 // Round starts the containers again in place: with a new sandbox when the old one died, else in the same one.
@@ -214,18 +216,25 @@ func (s *State) liveOne(name string) bool {
 	return v.Live() || v.Seq < s.Told[name] || s.Unseen[name]
 }
 
-// heard: every container has answered what it was told last.
-func (s *State) heard() bool {
-	for name, v := range s.Views {
-		if v.Seq < s.Told[name] {
+// unread: a container has ended and how is not known yet. The last status has to wait for it.
+func (s *State) unread() bool {
+	for _, v := range s.Views {
+		if v.Current != nil && v.Current.State == model.ContainerExited && !v.Current.Detailed {
+			return true
+		}
+	}
+	return false
+}
+
+// met: every container has said what it was found to be. Before that, their order cannot be judged.
+func (s *State) met() bool {
+	for _, v := range s.Views {
+		if v.Seq == 0 {
 			return false
 		}
 	}
 	return true
 }
-
-// Live says whether any container of the pod may be running or about to: the phase may not become terminal yet.
-func Live(s *State) bool { return s.live() }
 
 // sandboxes are all that the runtime still has of this pod, newest first.
 func (s *State) sandboxes() []model.Sandbox {
@@ -238,7 +247,10 @@ func (s *State) sandboxes() []model.Sandbox {
 
 // quiet: nothing of the pod runs any more and every sandbox was stopped.
 func (s *State) quiet() bool {
-	if s.Doubt || s.Op == podmsg.OpRunSandbox || (s.live() && !(s.End.Forced && s.End.Looked)) {
+	if s.End.Over {
+		return true
+	}
+	if s.Doubt || s.Op == podmsg.OpRunSandbox || ((s.live() || s.unread()) && !(s.End.Forced && s.End.Looked)) {
 		return false
 	}
 	for _, b := range s.sandboxes() {

@@ -37,13 +37,16 @@ func Build(s *podplan.State, node Node, previous *v1.PodStatus, now time.Time) v
 		ExtendedResourceClaimStatus: pod.Status.ExtendedResourceClaimStatus,
 		Resize:                      pod.Status.Resize,
 	}
-	if !s.StartTime.IsZero() {
+	if previous.StartTime != nil {
+		out.StartTime = previous.StartTime // it never moves
+	} else if !s.StartTime.IsZero() {
 		t := metav1.NewTime(s.StartTime.Truncate(time.Second))
 		out.StartTime = &t
-	} else {
-		out.StartTime = previous.StartTime
 	}
 	b.ended = s.End != nil && podplan.StageOf(s) >= podplan.Ended
+	if out.StartTime == nil && s.End != nil {
+		out.StartTime = &b.now // it ends before it was admitted
+	}
 	out.InitContainerStatuses = b.containers(pod.Spec.InitContainers, previous.InitContainerStatuses, true)
 	out.ContainerStatuses = b.containers(pod.Spec.Containers, previous.ContainerStatuses, false)
 	out.EphemeralContainerStatuses = b.ephemeral(previous.EphemeralContainerStatuses)
@@ -84,8 +87,10 @@ func qosOf(pod *v1.Pod, prev *v1.PodStatus) v1.PodQOSClass {
 }
 
 func (b *builder) addresses(out *v1.PodStatus) {
-	out.HostIP, out.HostIPs = b.pod.Status.HostIP, b.pod.Status.HostIPs
-	if len(b.node.HostIPs) > 0 && !b.s.StartTime.IsZero() {
+	// Nothing that this agent writes may depend on what the API shows of it now: that is older, and the two would chase
+	// each other.
+	out.HostIP, out.HostIPs = b.prev.HostIP, b.prev.HostIPs
+	if len(b.node.HostIPs) > 0 {
 		out.HostIP, out.HostIPs = b.node.HostIPs[0], nil
 		for _, ip := range b.node.HostIPs {
 			out.HostIPs = append(out.HostIPs, v1.HostIP{IP: ip})
@@ -94,9 +99,7 @@ func (b *builder) addresses(out *v1.PodStatus) {
 	var ips []string
 	switch {
 	case b.pod.Spec.HostNetwork:
-		if !b.s.StartTime.IsZero() {
-			ips = b.node.HostIPs
-		}
+		ips = b.node.HostIPs
 	case b.s.Sandbox != nil && b.s.Sandbox.Detailed:
 		ips = b.s.Sandbox.IPs
 	}

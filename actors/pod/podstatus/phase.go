@@ -11,7 +11,8 @@ import (
 )
 
 // phase sets the phase with its reason and message. What was said before limits it: a terminal phase stays, and Running
-// does not become Pending again although init containers may run once more. A terminal phase waits until nothing runs.
+// does not become Pending again although init containers may run once more. A terminal phase waits until
+// the sandboxes have stopped: until then a container may run, as the kubelet has it too.
 func (b *builder) phase(out *v1.PodStatus) {
 	out.Phase = b.computed(out)
 	e := b.s.End
@@ -28,7 +29,7 @@ func (b *builder) phase(out *v1.PodStatus) {
 		out.Phase = b.pod.Status.Phase
 	case terminal(was):
 		out.Phase = was
-	case terminal(out.Phase) && podplan.Live(b.s):
+	case terminal(out.Phase) && !b.ended:
 		out.Phase = max(was, v1.PodPending) // "Running" sorts after "Pending"
 	case was == v1.PodRunning && out.Phase == v1.PodPending:
 		out.Phase = was
@@ -36,15 +37,19 @@ func (b *builder) phase(out *v1.PodStatus) {
 	switch {
 	case out.Phase == b.prev.Phase:
 		out.Reason, out.Message = b.prev.Reason, b.prev.Message
-		if out.Reason == "" {
-			out.Reason = b.pod.Status.Reason
-		}
-		if out.Message == "" {
-			out.Message = b.pod.Status.Message
+		if out.Phase == b.pod.Status.Phase {
+			out.Reason, out.Message = or(out.Reason, b.pod.Status.Reason), or(out.Message, b.pod.Status.Message)
 		}
 	case byNode && out.Phase == v1.PodFailed:
 		out.Reason, out.Message = e.Reason, e.Message
 	}
+}
+
+func or(a, b string) string {
+	if a != "" {
+		return a
+	}
+	return b
 }
 
 // mirror: a static pod has no terminal phase of its own when its containers are merely stopped.

@@ -36,6 +36,7 @@ type agent struct {
 
 	// What the other actors hold for the pod.
 	placed, volumes, cgroup bool
+	wants                   int
 	// The status actor.
 	wanted   *v1.PodStatus
 	wantGen  uint64
@@ -165,7 +166,7 @@ func (a *agent) step(ev podmsg.Event) {
 		delete(a.calls, d.Gen)
 	}
 	a.state, acts = podplan.Next(a.state, w.now, ev)
-	if w.verbose() {
+	if w.verbose {
 		w.note("pod: %T %+v -> %v %s", ev, brief(ev), podplan.StageOf(&a.state), briefs(acts))
 	}
 	a.checkPod(before, deadline, acts)
@@ -258,23 +259,25 @@ func (a *agent) perform(act podplan.Action) {
 		a.placed = false
 	case podplan.WantCgroup:
 		a.cgroup = true
+		a.wants++
 		if w.chance(5) {
 			later("cgroups", w.latency(), podmsg.CgroupFailed{Err: errRefused})
 		}
 		later("cgroups", time.Second*time.Duration(w.pick(3)), podmsg.CgroupReady{Parent: "/pod"})
 	case podplan.DropCgroup:
 		a.noneRuns("the cgroup is removed")
-		w.after(w.latency(), func() { a.cgroup = false })
+		w.after(w.latency(), a.unless(func() { a.cgroup = false }))
 		later("cgroups", w.latency()+2*time.Second, podmsg.CgroupGone{})
 	case podplan.WantVolumes:
 		a.volumes = true
+		a.wants++
 		if w.chance(10) {
 			later("volumes", w.latency(), podmsg.VolumesBlocked{Reason: "FailedMount", Message: "wait"})
 		}
 		later("volumes", time.Second*time.Duration(w.pick(4)), podmsg.VolumesReady{Mounts: map[string]model.VolumeMount{}})
 	case podplan.DropVolumes:
 		a.noneRuns("volumes are unmounted")
-		w.after(w.latency(), func() { a.volumes = false })
+		w.after(w.latency(), a.unless(func() { a.volumes = false }))
 		later("volumes", w.latency()+2*time.Second, podmsg.VolumesGone{})
 	case podplan.DropImages, podplan.Event:
 	case podplan.RunSandbox:
@@ -339,6 +342,16 @@ func (a *agent) perform(act podplan.Action) {
 	}
 }
 
+// unless gives something back, if nobody has asked for it anew in between.
+func (a *agent) unless(fn func()) func() {
+	n := a.wants
+	return func() {
+		if a.wants == n {
+			fn()
+		}
+	}
+}
+
 func (a *agent) reply(life int, fn func()) {
 	if !a.dead && a.life == life {
 		fn()
@@ -394,7 +407,7 @@ func (k *child) step(ev containermsg.Event) {
 		k.perform(act)
 	}
 	v := containerplan.View(&k.state, w.now)
-	if w.verbose() {
+	if w.verbose {
 		w.note("  %s: %T %+v -> %v %s", k.name, ev, brief(ev), v.Stage, briefs(acts))
 	}
 	if v != k.last {

@@ -14,8 +14,6 @@ import (
 	"github.com/troupe-dev/troupe/messages/podmsg"
 )
 
-func (w *world) verbose() bool { return true }
-
 func brief(ev any) string {
 	switch x := ev.(type) {
 	case podmsg.Child:
@@ -153,6 +151,7 @@ func (a *agent) noneRuns(what string) {
 // checkGone holds at the final delete and at Finish.
 func (a *agent) checkGone(when string) {
 	w := a.w
+	w.rt.sweepOrphans()
 	switch {
 	case len(w.rt.sandboxes) > 0:
 		w.fail("%s: sandboxes are left", when)
@@ -256,7 +255,8 @@ func (a *agent) checkStatus(was, is *v1.PodStatus) {
 	if is.Phase == "" || is.Phase == v1.PodUnknown {
 		w.fail("the phase is %q", is.Phase)
 	}
-	if terminal(is.Phase) && !terminal(was.Phase) {
+	// An actor that was rebuilt may only now see what the one before it said last.
+	if terminal(is.Phase) && !terminal(was.Phase) && !(a.state.Pod != nil && terminal(a.state.Pod.Status.Phase)) {
 		a.noneRuns("the phase becomes " + string(is.Phase))
 	}
 	if was.StartTime != nil && !is.StartTime.Equal(was.StartTime) {

@@ -31,6 +31,7 @@ type world struct {
 	quiet time.Time
 
 	steps, sameMoment int
+	verbose           bool
 	log               []string
 	started           map[string]bool              // names that ever ran
 	succeeded         map[string]bool              // names that ever exited with 0
@@ -57,7 +58,7 @@ func newWorld(entropy []byte) *world {
 		entropy: entropy, now: epoch, quiet: epoch.Add(5 * time.Minute), at: map[string]time.Time{}, started: map[string]bool{}, succeeded: map[string]bool{},
 		exits: map[model.ContainerID]int32{}, probed: map[model.ContainerID]bool{},
 	}
-	w.rt = &fakeRuntime{w: w, reserved: map[string]bool{}}
+	w.rt = &fakeRuntime{w: w, reserved: map[string]bool{}, orphans: map[model.SandboxID]bool{}}
 	return w
 }
 
@@ -87,6 +88,9 @@ func (w *world) latency() time.Duration {
 }
 
 func (w *world) note(format string, args ...any) {
+	if !w.verbose {
+		return
+	}
 	if len(w.log) > 4000 {
 		w.log = append(w.log[:0], w.log[2000:]...)
 	}

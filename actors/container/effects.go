@@ -26,12 +26,21 @@ func (d *Deps) start(ctx context.Context, cfg Config, pod *v1.Pod, spec *v1.Cont
 	if out.Err != nil {
 		return out
 	}
-	r := d.read(ctx, pod, spec, id)
-	if r.Err == nil {
+	if r := d.readAfter(ctx, pod, spec, id); r.Err == nil {
 		out.Status, out.ReadAt = r.Status, r.ReadAt
 		linkLog(cfg, pod, r.Status)
 	}
 	return out
+}
+
+// afterTimeout bounds a read that only adds to a call that has succeeded: its success is not kept back by a read that
+// hangs, and a read that is missing here is made later.
+const afterTimeout = 2 * time.Second
+
+func (d *Deps) readAfter(ctx context.Context, pod *v1.Pod, spec *v1.Container, id model.ContainerID) containermsg.Done {
+	ctx, cancel := context.WithTimeout(ctx, afterTimeout)
+	defer cancel()
+	return d.read(ctx, pod, spec, id)
 }
 
 // read reads one instance by id, with the termination message of an ended one.
@@ -67,6 +76,7 @@ func (d *Deps) find(ctx context.Context, pod *v1.Pod, spec *v1.Container, name s
 		r := d.read(ctx, pod, spec, c.ID)
 		switch r.Class {
 		case model.OutcomeOK:
+			r.Status.Sandbox = c.Sandbox // a read by id does not name it
 			look.Instances = append(look.Instances, *r.Status)
 		case model.OutcomeNotFound:
 		case model.OutcomeRefused, model.OutcomeUnknown:
@@ -82,7 +92,7 @@ func (d *Deps) stop(ctx context.Context, pod *v1.Pod, spec *v1.Container, id mod
 	if out.Err != nil {
 		return out
 	}
-	if r := d.read(ctx, pod, spec, id); r.Err == nil {
+	if r := d.readAfter(ctx, pod, spec, id); r.Err == nil {
 		out.Status, out.ReadAt = r.Status, r.ReadAt
 	}
 	return out

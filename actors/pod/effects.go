@@ -48,12 +48,17 @@ func (d *Deps) runSandbox(ctx context.Context, pod *v1.Pod, x podplan.RunSandbox
 	if err != nil {
 		return out
 	}
-	if r := d.readSandbox(ctx, id); r.Err == nil {
+	read, cancel := context.WithTimeout(ctx, afterTimeout)
+	defer cancel()
+	if r := d.readSandbox(read, id); r.Err == nil {
 		return r
 	}
 	out.Sandbox = model.Sandbox{ID: id, UID: pod.UID, Name: pod.Name, Namespace: pod.Namespace, Attempt: x.Attempt, State: model.SandboxReady, CreatedAt: time.Now(), Handler: handler}
 	return out
 }
+
+// afterTimeout bounds the read that only adds to a sandbox that was made; a read that is missing here is made later.
+const afterTimeout = 2 * time.Second
 
 func (d *Deps) readSandbox(ctx context.Context, id model.SandboxID) podmsg.Done {
 	at := time.Now()

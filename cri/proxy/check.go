@@ -257,7 +257,7 @@ func (k *checker) see(r Record) {
 	case stateAbsent:
 		k.forget(r.ID)
 	case stateCreated:
-		k.instance(r.Call)
+		k.unstarted(k.instance(r.Call))
 	case stateExited:
 		k.instance(r.Call).end()
 	case stateRunning, stateUnknown:
@@ -265,6 +265,21 @@ func (k *checker) see(r Record) {
 		i.live, i.started = !i.ended, true
 		h := k.history(i.of)
 		h.lastStarted = max(h.lastStarted, int64(i.attempt))
+	}
+}
+
+// unstarted takes back what was thought of a start whose outcome was unknown: the instance was seen not to have started.
+func (k *checker) unstarted(i *instance) {
+	if i.ended || !i.started {
+		return
+	}
+	i.started, i.live = false, false
+	h := k.history(i.of)
+	h.lastStarted = -1
+	for _, o := range h.ids {
+		if o.started {
+			h.lastStarted = max(h.lastStarted, int64(o.attempt))
+		}
 	}
 }
 

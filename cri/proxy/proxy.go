@@ -53,6 +53,9 @@ func (p *Proxy) do(ctx context.Context, c Call, forward func(context.Context) er
 	fault, rule := p.decide(c)
 	err := p.under(ctx, fault, rule, forward)
 	p.rec.end(n, c, faultName(fault), err)
+	if c.Op == "StartContainer" && cri.ClassOf(err) == model.OutcomeUnknown {
+		p.names.doubt(c.ID) // whatever is seen next is news
+	}
 	if err == nil && (c.Op == "RemoveContainer" || c.Op == "RemovePodSandbox") {
 		p.names.forget(c.ID)
 	}
@@ -178,6 +181,15 @@ func (d *directory) absent(uid, sandbox string, sandboxes bool, listed map[strin
 		scan(d.byID)
 	}
 	return gone
+}
+
+// doubt forgets the last state that anybody was shown of an object.
+func (d *directory) doubt(id string) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if e := d.byID[id]; e != nil {
+		e.state = ""
+	}
 }
 
 func (d *directory) forget(id string) {

@@ -36,7 +36,8 @@ func fold(c Config, s State, ev Event) State {
 		case e.Epoch != s.Epoch: // made for a connection that is gone: another one is due anyway
 			s = want(s, s.ListWhy)
 		case !s.ListWanted: // one that was asked for meanwhile is due already
-			s.NextList = s.Now.Add(listEvery(c, s))
+			every := listEvery(c, s)
+			s.NextList = s.Now.Truncate(every).Add(every) // with the node's other ticks
 		}
 	case Suspected:
 		s.Suspect = true

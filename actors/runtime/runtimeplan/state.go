@@ -41,12 +41,12 @@ type Config struct {
 	ChildMin, ChildMax, ChildSteady time.Duration
 }
 
-// Defaults are the product's durations. StatusEvery is the node-wide tick.
+// Defaults are the product's durations. StatusEvery and ListEvery are the node-wide tick.
 func Defaults() Config {
 	return Config{
 		GateGrace: 2 * time.Second, NodeGrace: 10 * time.Second,
 		StatusEvery: 10 * time.Second, NotReadyEvery: 500 * time.Millisecond,
-		ListEvery: time.Minute, PollEvery: time.Second, StreamWait: 2 * time.Second,
+		ListEvery: 10 * time.Second, PollEvery: time.Second, StreamWait: 2 * time.Second,
 		RetryMin: 50 * time.Millisecond, RetryMax: 500 * time.Millisecond,
 		ChildMin: 500 * time.Millisecond, ChildMax: 10 * time.Second, ChildSteady: time.Minute,
 	}

@@ -3,6 +3,7 @@ package container
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	v1 "k8s.io/api/core/v1"
@@ -68,6 +69,7 @@ func (d *Deps) find(ctx context.Context, pod *v1.Pod, spec *v1.Container, name s
 	if err != nil {
 		return fail(err)
 	}
+	slices.SortStableFunc(all, func(a, b model.Container) int { return b.CreatedAt.Compare(a.CreatedAt) }) // newest first
 	look := containermsg.Look{At: at}
 	for _, c := range all {
 		if c.Name != name || len(look.Instances) == 2 {

@@ -92,6 +92,8 @@ func New(deps *Deps, cfg Config, pod *v1.Pod, static, orphan bool, inc model.Inc
 	a := &Actor{deps: deps, cfg: cfg, incarnation: inc, children: map[string]spawn.Ref{}, cancel: map[model.Generation]context.CancelFunc{}}
 	a.state = podplan.New(pod, static)
 	a.state.Orphan = orphan
+	// The numbers of what is published grow over all lives of this actor: to the status actor a smaller one is an old one.
+	a.state.PubGen = uint64(time.Now().UnixMicro())
 	a.status = *pod.Status.DeepCopy()
 	return a
 }

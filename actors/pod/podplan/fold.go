@@ -85,6 +85,7 @@ func (p *plan) look(e podmsg.Look) {
 		return // older than what is known already
 	}
 	s.ReadAt = laterOf(s.ReadAt, e.At)
+	newestFirst(&e.Observed)
 	s.takeSandboxes(e.Observed)
 	byName := map[string][]model.Container{}
 	for _, c := range e.Observed.Containers {
@@ -115,6 +116,18 @@ func (p *plan) look(e podmsg.Look) {
 			s.Told[name]++
 			p.do(Tell{Name: name, Event: containermsg.Look{Instances: byName[name], At: e.At, Seq: s.Told[name]}})
 		}
+	}
+}
+
+// newestFirst orders what a runtime lists in any order; sharers of the slices keep theirs.
+func newestFirst(o *model.PodObserved) {
+	if sandboxes := func(a, b model.Sandbox) int { return b.CreatedAt.Compare(a.CreatedAt) }; !slices.IsSortedFunc(o.Sandboxes, sandboxes) {
+		o.Sandboxes = slices.Clone(o.Sandboxes)
+		slices.SortStableFunc(o.Sandboxes, sandboxes)
+	}
+	if containers := func(a, b model.Container) int { return b.CreatedAt.Compare(a.CreatedAt) }; !slices.IsSortedFunc(o.Containers, containers) {
+		o.Containers = slices.Clone(o.Containers)
+		slices.SortStableFunc(o.Containers, containers)
 	}
 }
 

@@ -356,7 +356,7 @@ func (r *fakeRuntime) exit(c *instance, code int32) {
 
 func (r *fakeRuntime) read(c *instance) *model.Container {
 	out := c.Container
-	out.Detailed = true
+	out.Detailed, out.Sandbox = true, "" // a read by id does not name the sandbox
 	return &out
 }
 
@@ -426,7 +426,7 @@ func (r *fakeRuntime) remove(id model.ContainerID, reply func(error)) *call {
 	}, func() {}, func(_ any, err error) { reply(err) })
 }
 
-// observed is a list: newest first, without what only a status read shows.
+// observed is a list, without what only a status read shows.
 func (r *fakeRuntime) observed() model.PodObserved {
 	o := model.PodObserved{UID: r.w.uid()}
 	for i := len(r.sandboxes) - 1; i >= 0; i-- {
@@ -438,6 +438,10 @@ func (r *fakeRuntime) observed() model.PodObserved {
 		c := r.containers[i].Container
 		c.StartedAt, c.FinishedAt, c.ExitCode, c.Reason = time.Time{}, time.Time{}, 0, ""
 		o.Containers = append(o.Containers, c)
+	}
+	if r.w.chance(30) { // a runtime lists in any order
+		slices.Reverse(o.Sandboxes)
+		slices.Reverse(o.Containers)
 	}
 	return o
 }
@@ -456,6 +460,7 @@ func (r *fakeRuntime) find(name string, reply func([]model.Container, error)) *c
 		for i := len(r.containers) - 1; i >= 0 && len(out) < 2; i-- {
 			if c := r.containers[i]; c.Name == name {
 				out = append(out, *r.read(c))
+				out[len(out)-1].Sandbox = c.Sandbox
 			}
 		}
 		return out, nil

@@ -163,6 +163,10 @@ func (a *Actor) perform(c *spawn.Cell, act containerplan.Action) {
 		a.call(c, x.Gen, containermsg.OpStatus, runner.Reads, a.cfg.CallTimeout, func(ctx context.Context) containermsg.Done {
 			return a.deps.read(ctx, pod, spec, x.ID)
 		})
+	case containerplan.Update:
+		a.call(c, x.Gen, containermsg.OpResize, runner.Reads, a.cfg.CallTimeout, func(ctx context.Context) containermsg.Done {
+			return a.deps.update(ctx, pod, spec, x)
+		})
 	case containerplan.Find:
 		name := a.state.Name
 		a.start(c, x.Gen, "ListContainers", runner.Reads, a.cfg.CallTimeout, func(ctx context.Context) (containermsg.Event, error) {

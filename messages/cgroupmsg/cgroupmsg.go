@@ -14,9 +14,13 @@ type Message interface{ cgroupMessage() }
 type (
 	// Want asks that the pod's cgroup exists with the limits of this spec. Answered by podmsg.CgroupReady, or by
 	// podmsg.CgroupFailed and then again.
+	// AtLeast, when not nil, is the same pod with other resources that its containers still have: no value may be below
+	// what that one would get. Seq comes back with the answer.
 	Want struct {
-		Pod   *v1.Pod
-		Reply messages.Sink
+		Pod     *v1.Pod
+		AtLeast *v1.Pod
+		Seq     uint64
+		Reply   messages.Sink
 	}
 	// Drop asks that the pod's cgroup be gone, with what still runs in it. Answered by podmsg.CgroupGone.
 	Drop struct {

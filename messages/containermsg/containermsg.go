@@ -38,6 +38,14 @@ type (
 	}
 	// Restart forgets the past of this container for a new round (new sandbox, RestartAllContainers).
 	Restart struct{ Seq uint64 }
+	// Resize asks that the instance ID have these resources (limits are effective ones), in place or by a restart. The
+	// view tells the end of it: ResizeGen becomes Gen. One for another instance than the current one means nothing.
+	Resize struct {
+		Gen       uint64
+		ID        model.ContainerID
+		Resources *v1.ResourceRequirements
+		Restart   bool
+	}
 	// Prefetch asks for the image ahead of the container's turn; nothing of it shows.
 	Prefetch struct{}
 	// ImageReady says that the image is present. Ref is what CreateContainer is given.
@@ -105,17 +113,19 @@ const (
 	OpStop
 	OpStatus
 	OpRemove
+	OpResize
 )
 
 // String returns the name of the call as the inspection shows it.
 func (o Op) String() string {
-	return [...]string{"", "CreateContainer", "StartContainer", "postStart", "preStop", "StopContainer", "ContainerStatus", "RemoveContainer"}[o]
+	return [...]string{"", "CreateContainer", "StartContainer", "postStart", "preStop", "StopContainer", "ContainerStatus", "RemoveContainer", "UpdateContainerResources"}[o]
 }
 
 func (Desired) containerEvent()     {}
 func (Grant) containerEvent()       {}
 func (Revoke) containerEvent()      {}
 func (Restart) containerEvent()     {}
+func (Resize) containerEvent()      {}
 func (Prefetch) containerEvent()    {}
 func (ImageReady) containerEvent()  {}
 func (ImageFailed) containerEvent() {}

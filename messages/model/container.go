@@ -1,6 +1,10 @@
 package model
 
-import "time"
+import (
+	"time"
+
+	v1 "k8s.io/api/core/v1"
+)
 
 // ContainerKind says in which order a container of a pod runs.
 type ContainerKind int
@@ -68,6 +72,11 @@ type ContainerView struct {
 	// Op is the call in flight and since when; "" when none.
 	Op      string
 	OpSince time.Time
+	// Given is what the current instance was last given (limits are effective ones); nil when this actor has neither made
+	// nor resized it. It is never changed. ResizeGen is the newest resize that has ended, ResizeErr why it failed.
+	Given     *v1.ResourceRequirements
+	ResizeGen uint64
+	ResizeErr string
 	// Seq is the number of the newest Grant, Revoke, Restart or Look of the pod that this view has taken into account: a
 	// view with an older number than the pod has given was made before the container heard of it.
 	Seq uint64

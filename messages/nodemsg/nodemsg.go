@@ -21,6 +21,21 @@ type (
 		Adopted bool
 		Reply   messages.Sink
 	}
+	// Resize asks to promise the pod what its spec asks now. Answered by podmsg.Resized, or by podmsg.ResizePending and,
+	// once there is room, by podmsg.Resized. The newest counts; one that asks what is promised already takes back what
+	// was asked before.
+	Resize struct {
+		Pod   *v1.Pod
+		Reply messages.Sink
+	}
+	// Actuated is what the pod's containers were last given, for the record on disk and for the room that a smaller
+	// promise frees only when it has been carried out.
+	Actuated struct {
+		Pod      *v1.Pod
+		Actuated *model.Allocation
+	}
+	// Sweep names every pod that a plan owns: records of other UIDs are forgotten.
+	Sweep struct{ Owned map[model.UID]struct{} }
 	// Release gives the place back. It may be repeated.
 	Release struct{ UID model.UID }
 	// RuntimeState is the runtime actor's newest knowledge; it decides the Ready condition and what NodeInfo says.
@@ -52,6 +67,9 @@ type RuntimeInfo struct {
 
 func (Admit) nodeMessage()        {}
 func (Release) nodeMessage()      {}
+func (Resize) nodeMessage()       {}
+func (Actuated) nodeMessage()     {}
+func (Sweep) nodeMessage()        {}
 func (RuntimeState) nodeMessage() {}
 func (NodeSeen) nodeMessage()     {}
 func (PodCIDR) nodeMessage()      {}

@@ -21,13 +21,37 @@ type (
 	SourceGone struct{}
 	// Gate opens or closes node-wide conditions that a start needs. Listed: the runtime was listed in this epoch.
 	Gate struct{ RuntimeReady, NetworkReady, SourcesReady, Listed bool }
-	// Admitted is the node actor's yes.
-	Admitted struct{}
+	// Admitted is the node actor's yes. Allocated is what the pod was promised, which is not what its spec asks when a
+	// resize was pending while the agent restarted; Actuated is what its containers were last given, nil for a pod that
+	// has none. Nil Allocated means what the spec asks.
+	Admitted struct{ Allocated, Actuated *model.Allocation }
+	// Resized is the node actor's yes to a resize: Allocated is promised now. Generation is the object's that asked.
+	Resized struct {
+		Allocated  *model.Allocation
+		Generation int64
+	}
+	// ResizePending is its no: Reason is Deferred (it is tried again when there is room) or Infeasible.
+	ResizePending struct {
+		Reason, Message string
+		Generation      int64
+	}
+	// MemoryUsage answers a look at what the pod and its containers use, in bytes; a container whose cgroup is gone is
+	// missing. Gen is the question's.
+	MemoryUsage struct {
+		Gen        uint64
+		Pod        model.Bytes
+		Containers map[model.ContainerID]model.Bytes
+		Err        error
+	}
 	// Refused is the node actor's no: the pod becomes Failed with this reason and message.
 	Refused struct{ Reason, Message string }
 	// CgroupReady says that the pod's cgroup exists with the limits of its newest Want. Parent is the cgroup parent
 	// for CRI: a path for cgroupfs, a slice name for systemd.
-	CgroupReady struct{ Parent string }
+	// Seq is the Want's; 0 from one that was not numbered.
+	CgroupReady struct {
+		Parent string
+		Seq    uint64
+	}
 	// CgroupFailed says why the cgroup could not be made or removed; the cgroup actor tries again by itself.
 	CgroupFailed struct{ Err error }
 	// CgroupGone says that the cgroup and all processes in it are gone.
@@ -110,6 +134,9 @@ func (StatusSeen) podEvent()     {}
 func (SourceGone) podEvent()     {}
 func (Gate) podEvent()           {}
 func (Admitted) podEvent()       {}
+func (Resized) podEvent()        {}
+func (ResizePending) podEvent()  {}
+func (MemoryUsage) podEvent()    {}
 func (Refused) podEvent()        {}
 func (CgroupReady) podEvent()    {}
 func (CgroupFailed) podEvent()   {}

@@ -3,6 +3,8 @@ package containerplan
 import (
 	"time"
 
+	v1 "k8s.io/api/core/v1"
+
 	"github.com/troupe-dev/troupe/messages/containermsg"
 	"github.com/troupe-dev/troupe/messages/model"
 )
@@ -48,6 +50,12 @@ type (
 		Gen model.Generation
 		ID  model.ContainerID
 	}
+	// Update gives a running instance other resources and reads it; answered by Done{OpResize}.
+	Update struct {
+		Gen       model.Generation
+		ID        model.ContainerID
+		Resources *v1.ResourceRequirements
+	}
 	// Find lists the instances of this container (by pod UID and name) and reads the newest ones; answered by
 	// containermsg.Look, or by Done{OpStatus} when the list failed.
 	Find struct{ Gen model.Generation }
@@ -78,6 +86,7 @@ func (PostStart) containerAction()   {}
 func (PreStop) containerAction()     {}
 func (Stop) containerAction()        {}
 func (ReadStatus) containerAction()  {}
+func (Update) containerAction()      {}
 func (Find) containerAction()        {}
 func (Remove) containerAction()      {}
 func (Cancel) containerAction()      {}

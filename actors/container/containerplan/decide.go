@@ -78,6 +78,11 @@ func (p *plan) interrupt() {
 			p.do(Cancel{Gen: s.Gen})
 			s.Op, s.Dirty = containermsg.OpNone, false
 		}
+	case containermsg.OpResize:
+		if s.Revoke != nil || s.Kill != nil {
+			p.do(Cancel{Gen: s.Gen})
+			s.Op, s.ResizeGen, s.ResizeErr = containermsg.OpNone, s.OpResize, "the container is being stopped"
+		}
 	case containermsg.OpNone, containermsg.OpRemove:
 	}
 }
@@ -113,6 +118,9 @@ func (p *plan) running() {
 	s := p.s
 	if s.Kill == nil && s.Revoke == nil && p.changed() {
 		s.Kill = &Kill{Reason: KillChanged, Message: fmt.Sprintf("Container %s definition changed, will be restarted", s.Name)}
+	}
+	if s.Kill == nil && s.Revoke == nil && p.resizing() {
+		return
 	}
 	if s.Revoke != nil || s.Kill != nil {
 		if s.Probing {
@@ -270,6 +278,7 @@ func (p *plan) next() {
 	s.Image = ImageState{}
 	s.Cancelled = false
 	s.OpSandbox, s.OpCount = s.Grant.Sandbox, s.NextCount
+	s.made()
 	p.do(Create{Gen: p.begin(containermsg.OpCreate, ""), Attempt: uint32(s.NextCount), Image: ref, Grant: *s.Grant})
 }
 
@@ -307,7 +316,7 @@ func (p *plan) timer() {
 				due(s.Image.RetryAt)
 			}
 		}
-	case containermsg.OpPostStart, containermsg.OpStop, containermsg.OpRemove:
+	case containermsg.OpPostStart, containermsg.OpStop, containermsg.OpRemove, containermsg.OpResize:
 	}
 	if !at.Equal(s.Timer) {
 		s.Timer = at

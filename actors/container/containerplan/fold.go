@@ -4,6 +4,8 @@ import (
 	"strings"
 	"time"
 
+	v1 "k8s.io/api/core/v1"
+
 	"github.com/troupe-dev/troupe/messages/containermsg"
 	"github.com/troupe-dev/troupe/messages/model"
 	"github.com/troupe-dev/troupe/supervisor/policy"
@@ -35,6 +37,8 @@ func (p *plan) fold(ev containermsg.Event) {
 	case containermsg.Restart:
 		p.restart()
 		s.Seq = max(s.Seq, e.Seq)
+	case containermsg.Resize:
+		p.wanted(e)
 	case containermsg.Prefetch:
 		s.Ahead = true
 	case containermsg.ImageReady:
@@ -186,6 +190,8 @@ func (p *plan) done(e containermsg.Done) {
 			s.StopTries++
 			s.StopRetryAt = p.now.Add(pace(stopRetryFirst, stopRetryMax, s.StopTries))
 		}
+	case containermsg.OpResize:
+		p.resized(e)
 	case containermsg.OpNone:
 	}
 }
@@ -324,13 +330,21 @@ func (p *plan) probe(e containermsg.ProbeResult) {
 		if e.OK {
 			s.Started = true
 		} else if s.Kill == nil && s.Revoke == nil {
-			s.Kill = &Kill{Reason: KillStartup, Message: "Container " + s.Name + " failed startup probe, will be restarted", Grace: s.Spec.StartupProbe.TerminationGracePeriodSeconds}
+			s.Kill = &Kill{Reason: KillStartup, Message: "Container " + s.Name + " failed startup probe, will be restarted", Grace: graceOf(s.Spec.StartupProbe)}
 		}
 	case containermsg.Liveness:
 		if !e.OK && s.Kill == nil && s.Revoke == nil {
-			s.Kill = &Kill{Reason: KillLiveness, Message: "Container " + s.Name + " failed liveness probe, will be restarted", Grace: s.Spec.LivenessProbe.TerminationGracePeriodSeconds}
+			s.Kill = &Kill{Reason: KillLiveness, Message: "Container " + s.Name + " failed liveness probe, will be restarted", Grace: graceOf(s.Spec.LivenessProbe)}
 		}
 	}
+}
+
+// graceOf is the grace period of a probe's own; nil when the spec has none, or no longer has the probe.
+func graceOf(p *v1.Probe) *int64 {
+	if p == nil {
+		return nil
+	}
+	return p.TerminationGracePeriodSeconds
 }
 
 // pace is a doubling delay: first, 2·first, … up to max.

@@ -13,7 +13,7 @@ func (p *plan) judge() {
 		return
 	}
 	kill := s.Kill
-	if kill != nil && kill.Reason == KillChanged {
+	if kill != nil && (kill.Reason == KillChanged || kill.Reason == KillResize) {
 		return // another definition starts at once, whatever the policy says of the old one
 	}
 	exit := policy.Exit{Code: s.Cur.ExitCode, Cause: policy.Exited, At: s.Cur.FinishedAt}

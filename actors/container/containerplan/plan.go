@@ -116,6 +116,10 @@ func (p *plan) setCur(c *model.Container) {
 	p.quiet()
 	s.StopRetryAt = time.Time{}
 	s.Settled, s.NewRound = false, false
+	s.Given, s.Resize = nil, nil
+	if c != nil && s.OpGiven != nil && c.Attempt == uint32(s.OpCount) && s.OpSandbox == c.Sandbox {
+		s.Given = s.OpGiven // the instance that our create made, also when its answer was lost
+	}
 	if c != nil {
 		if n := RestartCountOf(c); n > s.RestartCount {
 			s.RestartCount = n

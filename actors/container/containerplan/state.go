@@ -86,6 +86,13 @@ type State struct {
 	// Probing: the probes of Cur are on. Winding: only readiness is, because the container is being stopped.
 	Probing, Winding bool
 
+	// Resize is what the pod asked for Cur and was not begun yet. Given is what Cur was last given, OpGiven what the create
+	// or update in flight gives; OpResize is that update's number, ResizeGen and ResizeErr tell of the newest one that ended.
+	Resize              *containermsg.Resize
+	Given, OpGiven      *v1.ResourceRequirements
+	OpResize, ResizeGen uint64
+	ResizeErr           string
+
 	// Judged is the ended instance whose end has been decided upon; Settled and RestartAll are the decision.
 	Judged     model.ContainerID
 	Settled    bool
@@ -136,6 +143,7 @@ const (
 	KillPostStart
 	KillChanged
 	KillUnknown
+	KillResize
 )
 
 // New returns the state of a container that has never run.

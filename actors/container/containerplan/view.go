@@ -15,6 +15,7 @@ func View(s *State, now time.Time) model.ContainerView {
 	v := model.ContainerView{
 		Name: s.Name, Kind: s.Kind, Stage: stage(s, now), Current: s.Cur, Last: s.Prev, RestartCount: s.RestartCount,
 		Started: s.Started, Ready: s.Ready, Settled: s.Settled, RestartAll: s.RestartAll, LastErr: s.LastErr, Seq: s.Seq,
+		Given: s.Given, ResizeGen: s.ResizeGen, ResizeErr: s.ResizeErr,
 	}
 	if s.Op != containermsg.OpNone {
 		v.Op, v.OpSince = s.Op.String(), s.OpSince
@@ -32,7 +33,7 @@ func stage(s *State, now time.Time) model.ContainerStage {
 		return model.StageCreating
 	case containermsg.OpStart, containermsg.OpPostStart:
 		return model.StageStarting
-	case containermsg.OpNone, containermsg.OpPreStop, containermsg.OpStop, containermsg.OpStatus, containermsg.OpRemove:
+	case containermsg.OpNone, containermsg.OpPreStop, containermsg.OpStop, containermsg.OpStatus, containermsg.OpRemove, containermsg.OpResize:
 	}
 	if s.Doubt {
 		return model.StageDoubt

@@ -78,7 +78,7 @@ func (b *builder) container(spec *v1.Container, prev *v1.ContainerStatus, init b
 		b.identify(&st, cur)
 		st.State.Running = &v1.ContainerStateRunning{StartedAt: metav1.NewTime(cur.StartedAt)}
 		st.Started = &v.Started
-		st.Ready = v.Ready
+		st.Ready = v.Ready && v.Kind != model.KindInit // an init container is ready when it has ended well
 	case cur.State == model.ContainerRunning && prev != nil && prev.State.Running != nil && prev.ContainerID == b.id(cur):
 		b.identify(&st, cur) // its postStart runs again after a restart of the agent: what was Running stays so
 		st.State.Running = prev.State.Running

@@ -20,6 +20,8 @@ type (
 		Pod    *v1.Pod
 		// StatusOnly: nothing but status or foreign metadata differs from the object before it.
 		StatusOnly bool
+		// Modified is when the manifest of a static pod was last changed; zero when that is not known.
+		Modified time.Time
 	}
 	// Removed says that a source no longer has the pod.
 	Removed struct {

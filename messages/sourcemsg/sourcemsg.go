@@ -1,5 +1,5 @@
-// Package sourcemsg is what sources tell about mirror pods: the API server's images of static pods. They are never run;
-// whoever owns the pairing of static pods with their mirrors receives them.
+// Package sourcemsg is what the mirror actor receives: it owns the pairing of static pods with their mirrors, the API
+// server's images of them, which are never run.
 package sourcemsg
 
 import (
@@ -19,7 +19,20 @@ type (
 		Namespace, Name string
 		UID             model.UID
 	}
+	// StaticRuns is the newest object of a static pod that has its turn. Ending says that its source has dropped it: its
+	// mirror stays until it has ended, but is not made again.
+	StaticRuns struct {
+		Pod    *v1.Pod
+		Ending bool
+	}
+	// StaticEnded says that nothing of a static pod is left on the node, and no other of its name takes its place.
+	StaticEnded struct{ Pod *v1.Pod }
+	// StaticsKnown says that every source of static pods has delivered: a mirror of none of them is a left-over.
+	StaticsKnown struct{}
 )
 
-func (MirrorSeen) sourceMessage() {}
-func (MirrorGone) sourceMessage() {}
+func (MirrorSeen) sourceMessage()   {}
+func (MirrorGone) sourceMessage()   {}
+func (StaticRuns) sourceMessage()   {}
+func (StaticEnded) sourceMessage()  {}
+func (StaticsKnown) sourceMessage() {}

@@ -47,9 +47,7 @@ func (p *plan) ending() {
 		s.End = &e
 	}
 	p.giveBack()
-	if !s.clean() {
-		return
-	}
+	// What the runtime keeps of the pod goes while volumes and cgroup are taken down: nothing runs any more.
 	if s.deleting() && p.removeAll() {
 		return
 	}

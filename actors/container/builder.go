@@ -42,8 +42,8 @@ type NodeFacts struct {
 	HostIPs     []string
 	Allocatable v1.ResourceList
 	Limits      containerspec.Node
-	// RecursiveReadOnly says whether the runtime handler supports recursive read-only mounts.
-	RecursiveReadOnly bool
+	// RecursiveReadOnly has the runtime handlers that can make mounts recursively read-only ("" is the default one).
+	RecursiveReadOnly map[string]bool
 }
 
 // Builder makes and creates containers: it gathers what the config needs from disk, API and runtime.
@@ -211,7 +211,7 @@ func (b *Builder) mounts(pod *v1.Pod, c *v1.Container, g containermsg.Grant, env
 				return nil, fmt.Errorf("failed to prepare subPath for volumeMount %q of container %q", m.Spec.Name, c.Name)
 			}
 		}
-		r, err := m.Runtime(host, facts.RecursiveReadOnly)
+		r, err := m.Runtime(host, facts.RecursiveReadOnly[g.Handler])
 		if err != nil {
 			return nil, err
 		}

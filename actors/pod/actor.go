@@ -266,10 +266,19 @@ func (a *Actor) spawn(c *spawn.Cell, x podplan.Spawn) {
 	})
 }
 
-// tell passes an event to a container; a grant carries the config of its sandbox.
+// tell passes an event to a container; a grant carries the config of its sandbox, an object the newest status: a container
+// that was made anew takes from it what the runtime does not know (readiness, restarts).
 func (a *Actor) tell(x podplan.Tell) {
+	if d, ok := x.Event.(containermsg.Desired); ok && a.built {
+		with := *d.Pod
+		with.Status = a.status
+		x.Event = containermsg.Desired{Pod: &with}
+	}
 	if g, ok := x.Event.(containermsg.Grant); ok {
 		g.SandboxConfig = a.sandboxConfig(g.Sandbox)
+		if b := a.state.Sandbox; b != nil {
+			g.Handler = b.Handler
+		}
 		x.Event = g
 	}
 	a.children[x.Name].Tell(x.Event)

@@ -34,7 +34,9 @@ type Host struct {
 
 	ips     atomic.Pointer[[]string]
 	runtime atomic.Pointer[string]
-	base    container.NodeFacts
+	// handlers is what the runtime's handlers can do; nil before the runtime has said.
+	handlers atomic.Pointer[handlers]
+	base     container.NodeFacts
 }
 
 // inspectHost reads the machine once.
@@ -59,7 +61,6 @@ func inspectHost(ctx context.Context, cfg Config) (*Host, error) {
 	ips := addresses(ctx, nodeConfig(cfg, h))
 	h.ips.Store(&ips)
 	h.base.Limits = limits(cfg, h)
-	h.base.RecursiveReadOnly = false
 	return h, nil
 }
 
@@ -71,9 +72,13 @@ type listening struct {
 
 // Tell implements messages.Sink.
 func (l listening) Tell(msg any) {
-	if m, ok := msg.(nodemsg.RuntimeState); ok && m.State.Name != "" {
-		name := m.State.Name
-		l.host.runtime.Store(&name)
+	if m, ok := msg.(nodemsg.RuntimeState); ok {
+		if name := m.State.Name; name != "" {
+			l.host.runtime.Store(&name)
+		}
+		if m.State.Handlers != nil {
+			l.host.handlers.Store(abilities(m.State.Handlers))
+		}
 	}
 	l.next.Tell(msg)
 }
@@ -98,6 +103,7 @@ func (h *Host) allocatable() v1.ResourceList { return h.Allocatable }
 func (h *Host) facts() container.NodeFacts {
 	f := h.base
 	f.HostIPs, f.Allocatable = h.hostIPs(), h.Allocatable
+	f.RecursiveReadOnly = h.abilities().recursiveReadOnly
 	return f
 }
 

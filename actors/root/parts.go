@@ -61,7 +61,7 @@ func podParts(a *Agent, d Deps, cfg Config, host *Host, objects volume.Objects, 
 		Container: &container.Deps{Runtime: d.Runtime, Runner: a.Runner, Images: &a.refs.images, Recorder: recorder, Builder: builder, Hooks: runs, Probes: runs, Observer: d.Observer},
 		Observer:  d.Observer,
 		StatusNode: func() podstatus.Node {
-			return podstatus.Node{HostIPs: host.hostIPs(), RuntimeName: host.runtimeName()}
+			return podstatus.Node{HostIPs: host.hostIPs(), RuntimeName: host.runtimeName(), RecursiveReadOnly: host.abilities().recursiveReadOnly}
 		},
 	}
 	return deps, pod.Config{CallTimeout: timeout, LogsRoot: k.PodLogsDir, LinksDir: cfg.LinksDir, Container: cc}

@@ -20,8 +20,10 @@ type (
 	Grant struct {
 		Sandbox       model.SandboxID
 		SandboxConfig *runtimeapi.PodSandboxConfig
-		IPs           []string
-		Mounts        map[string]model.VolumeMount
+		// Handler is the runtime handler of the sandbox, "" for the default one.
+		Handler string
+		IPs     []string
+		Mounts  map[string]model.VolumeMount
 		// Target is the instance whose PID namespace an ephemeral container joins; "" for none.
 		Target model.ContainerID
 		// Seq numbers what the pod tells this container (see model.ContainerView.Seq).

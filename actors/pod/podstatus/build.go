@@ -19,6 +19,8 @@ type Node struct {
 	HostIPs []string // primary first
 	// RuntimeName is the scheme of container ids, e.g. containerd.
 	RuntimeName string
+	// RecursiveReadOnly has the runtime handlers that can make mounts recursively read-only; nil before the runtime has said.
+	RecursiveReadOnly map[string]bool
 }
 
 // Build computes the status. previous is what was built before (or the API's status at first); its transition times and

@@ -55,7 +55,7 @@ func (b *builder) ephemeral(prev []v1.ContainerStatus) []v1.ContainerStatus {
 // container is the status of one container: the newest instance, the one before it, and what it waits for.
 func (b *builder) container(spec *v1.Container, prev *v1.ContainerStatus, init bool) v1.ContainerStatus {
 	v := b.s.Views[spec.Name]
-	st := v1.ContainerStatus{Name: spec.Name, Image: spec.Image, RestartCount: v.RestartCount, VolumeMounts: volumeMounts(spec)}
+	st := v1.ContainerStatus{Name: spec.Name, Image: spec.Image, RestartCount: v.RestartCount, VolumeMounts: b.volumeMounts(spec, prev)}
 	if prev != nil {
 		st.RestartCount = max(st.RestartCount, prev.RestartCount)
 		st.LastTerminationState = prev.LastTerminationState
@@ -223,26 +223,6 @@ const (
 	minMilliCPULimit = 10
 	minShares        = 2
 )
-
-func volumeMounts(spec *v1.Container) []v1.VolumeMountStatus {
-	if len(spec.VolumeMounts) == 0 {
-		return nil
-	}
-	out := make([]v1.VolumeMountStatus, 0, len(spec.VolumeMounts))
-	for i := range spec.VolumeMounts {
-		m := &spec.VolumeMounts[i]
-		st := v1.VolumeMountStatus{Name: m.Name, MountPath: m.MountPath, ReadOnly: m.ReadOnly}
-		if m.ReadOnly {
-			mode := v1.RecursiveReadOnlyDisabled
-			if m.RecursiveReadOnly != nil && *m.RecursiveReadOnly != v1.RecursiveReadOnlyDisabled {
-				mode = v1.RecursiveReadOnlyEnabled
-			}
-			st.RecursiveReadOnly = &mode
-		}
-		out = append(out, st)
-	}
-	return out
-}
 
 func find(list []v1.ContainerStatus, name string) *v1.ContainerStatus {
 	if i := slices.IndexFunc(list, func(s v1.ContainerStatus) bool { return s.Name == name }); i >= 0 {

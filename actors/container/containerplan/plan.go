@@ -19,6 +19,11 @@ const (
 	// endPatience is how long a container that was told to stop waits for a create, start or read in flight before it
 	// cancels it; the deadline comes first.
 	endPatience = 2 * time.Second
+	// hintPatience is how long after a hint the answer of a stop in flight is waited for.
+	hintPatience = time.Second
+	// stopPatience and stopPatienceMax pace the repeats of a stop that has not answered although its grace is over.
+	stopPatience    = 5 * time.Second
+	stopPatienceMax = time.Minute
 	// failFirst and failMax pace the tries of a create or start that was refused; a refusal costs nothing but the call,
 	// so it is far below the kubelet's 10 s.
 	failFirst = time.Second
@@ -100,6 +105,7 @@ func (p *plan) setCur(c *model.Container) {
 		s.Cur = c
 		return
 	}
+	p.letGo()
 	if s.Cur != nil && s.Cur.State == model.ContainerExited {
 		if s.Older != "" {
 			p.do(Remove{ID: s.Older}) // no newer instance got as far as to remove it
@@ -128,6 +134,18 @@ func (p *plan) setCur(c *model.Container) {
 	}
 }
 
+// letGo ends a call that is about the current instance, because that is no longer the current one.
+func (p *plan) letGo() {
+	switch p.s.Op {
+	case containermsg.OpPostStart, containermsg.OpPreStop, containermsg.OpStop, containermsg.OpRemove, containermsg.OpResize:
+		if p.s.Cur != nil && p.s.OpID == p.s.Cur.ID {
+			p.do(Cancel{Gen: p.s.Gen})
+			p.s.Op = containermsg.OpNone
+		}
+	case containermsg.OpNone, containermsg.OpCreate, containermsg.OpStart, containermsg.OpStatus:
+	}
+}
+
 // lost turns an instance that the runtime no longer has into an ended one, as the kubelet reports it.
 func (p *plan) lost() {
 	s := p.s
@@ -136,6 +154,7 @@ func (p *plan) lost() {
 	}
 	c := *s.Cur
 	if c.State == model.ContainerCreated {
+		p.letGo()
 		s.Cur = s.Prev // it never ran: nothing to report
 		s.Prev = nil
 		return

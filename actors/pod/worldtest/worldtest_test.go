@@ -17,7 +17,7 @@ import (
 )
 
 var (
-	worlds = flag.Int("worlds", 800, "number of random worlds")
+	worlds = flag.Int("worlds", 400, "number of random worlds")
 	seed   = flag.Uint64("seed", 0, "first seed of the random worlds")
 )
 

@@ -7,7 +7,7 @@ PKG := github.com/troupe-dev/troupe
 LDFLAGS := -s -w -X $(PKG)/cmd/troupe/version.build=$(BUILD)
 GOFILES = $(shell git ls-files -co --exclude-standard '*.go')
 
-.PHONY: all build run test lint clean conformance bench FORCE
+.PHONY: all build run test lint clean conformance conformance-serial conformance-ci bench FORCE
 all: build
 
 # The binary, and the name under which it is a kubelet. The Go tool knows what is up to date.
@@ -35,9 +35,18 @@ lint: | go
 	$(GO) vet ./...
 	@if command -v golangci-lint >/dev/null; then golangci-lint run; elif command -v staticcheck >/dev/null; then staticcheck ./...; else echo "golangci-lint and staticcheck are not installed: vet and gofmt only"; fi
 
-# The node parts of the Kubernetes conformance suite, against the agent in bin/.
+# The node parts of the Kubernetes end-to-end suite, against the agent in bin/, or the stock kubelet with ARGS='--agent
+# kubelet'. A run that was cut off goes on where it was. Results are in docs/conformance.md.
 conformance: build
 	@test/rig/conformance.sh $(ARGS)
+
+# Those that are slow, or need the node for themselves: about an hour.
+conformance-serial: build
+	@test/rig/conformance.sh --suite serial $(ARGS)
+
+# A choice for breadth: about ten minutes.
+conformance-ci: build
+	@test/rig/conformance.sh --suite ci $(ARGS)
 
 # The load tests, each figure with its limit beside it.
 bench: build

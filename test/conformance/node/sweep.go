@@ -1,0 +1,67 @@
+package node
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+)
+
+// tunables are the kernel settings that a kubelet sets for the whole machine.
+var tunables = []string{"vm/overcommit_memory", "vm/panic_on_oom", "kernel/panic", "kernel/panic_on_oops", "kernel/keys/root_maxkeys", "kernel/keys/root_maxbytes"}
+
+// Tunables reads those settings, to be restored by Sweep.
+func Tunables() map[string]string {
+	m := map[string]string{}
+	for _, t := range tunables {
+		if b, err := os.ReadFile(filepath.Join("/proc/sys", t)); err == nil {
+			m[t] = strings.TrimSpace(string(b))
+		}
+	}
+	return m
+}
+
+// Sweep removes what outlives the namespaces of a run: its cgroup, its files (but the logs), the settings that the agent
+// changed. Every process of the run must have ended.
+func Sweep(l Layout, before map[string]string) error {
+	var errs []error
+	if err := removeCgroup(); err != nil {
+		errs = append(errs, fmt.Errorf("remove the cgroup of the run: %w", err))
+	}
+	for k, v := range before {
+		f := filepath.Join("/proc/sys", k)
+		if b, err := os.ReadFile(f); err == nil && strings.TrimSpace(string(b)) != v {
+			errs = append(errs, os.WriteFile(f, []byte(v), 0))
+		}
+	}
+	if l.Work != "" {
+		errs = append(errs, keepLogs(l), os.RemoveAll(l.Work))
+	}
+	// Made as a mount point when this machine has no kubelet; otherwise not empty, and it stays.
+	if err := os.Remove(KubeletRoot); err != nil && !errors.Is(err, fs.ErrNotExist) && !notEmpty(KubeletRoot) {
+		errs = append(errs, err)
+	}
+	return errors.Join(errs...)
+}
+
+func notEmpty(dir string) bool {
+	e, err := os.ReadDir(dir)
+	return err == nil && len(e) > 0
+}
+
+// keepLogs moves the servers' logs out of a run's folder, in place of those of the run before.
+func keepLogs(l Layout) error {
+	from := filepath.Join(l.Work, "logs")
+	if _, err := os.Stat(from); err != nil {
+		return nil
+	}
+	if err := os.RemoveAll(l.Logs); err != nil {
+		return err
+	}
+	if err := os.MkdirAll(filepath.Dir(l.Logs), 0o755); err != nil {
+		return err
+	}
+	return os.Rename(from, l.Logs)
+}

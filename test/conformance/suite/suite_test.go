@@ -1,0 +1,155 @@
+package suite
+
+import (
+	"bytes"
+	"os"
+	"path/filepath"
+	"reflect"
+	"regexp"
+	"strings"
+	"testing"
+)
+
+var names = []string{
+	"[sig-node] Pods should run [NodeConformance] [Conformance]",
+	"[sig-node] Pods should run slowly [Slow] [NodeConformance]",
+	"[sig-node] Pods should run alone [Serial] [NodeConformance]",
+	"[sig-node] Pods should run by chance [Flaky] [Slow] [NodeConformance]",
+	"[sig-network] Services should serve",
+}
+
+func TestSuitesPartTheNodeSpecs(t *testing.T) {
+	if got, want := Conformance.Select(names), []string{names[0]}; !reflect.DeepEqual(got, want) {
+		t.Errorf("conformance: got %q, want %q", got, want)
+	}
+	if got, want := Serial.Select(names), []string{names[2], names[1]}; !reflect.DeepEqual(got, want) {
+		t.Errorf("serial: got %q, want %q", got, want)
+	}
+}
+
+func TestExactlyMatchesTheSpecsAlone(t *testing.T) {
+	re := regexp.MustCompile(exactly(names[:1]))
+	for i, n := range append(names, names[0]+" twice") {
+		// ginkgo matches the suite's description and the name
+		if got := re.MatchString("Kubernetes e2e suite " + n); got != (i == 0) {
+			t.Errorf("%q: matched %t", n, got)
+		}
+	}
+}
+
+func TestFollowTakesResultsFromTheScreen(t *testing.T) {
+	printed := strings.Join([]string{
+		"------------------------------",
+		"• [2.136 seconds]",
+		"[sig-node] Pods should run [NodeConformance] [Conformance] [sig-node, NodeConformance, Conformance]",
+		"/k8s/test/e2e/common/node/pods.go:1",
+		"  STEP: • [9.0 seconds]",
+		"------------------------------",
+		"• [FAILED] [3.5 seconds]",
+		"[sig-node] Pods [It] should run slowly [Slow] [NodeConformance] [sig-node]",
+		"------------------------------",
+		"S [SKIPPED] [0.1 seconds]",
+		"[sig-node] Pods [BeforeEach] should run alone [Serial] [NodeConformance]",
+		"[SynchronizedAfterSuite] PASSED [0.000 seconds]",
+	}, "\n")
+	r := &Runner{Say: func(string, ...any) {}, seen: map[string]bool{}}
+	var err error
+	if r.Journal, _, err = OpenJournal(filepath.Join(t.TempDir(), "j"), Begin{Specs: 3}, false); err != nil {
+		t.Fatal(err)
+	}
+	var log bytes.Buffer
+	r.follow(strings.NewReader(printed), &log, names)
+	want := map[string]Result{
+		names[0]: {Name: names[0], State: "passed", Seconds: 2.136},
+		names[1]: {Name: names[1], State: "failed", Seconds: 3.5},
+		names[2]: {Name: names[2], State: "skipped", Seconds: 0.1},
+	}
+	if !reflect.DeepEqual(r.Journal.Results, want) {
+		t.Errorf("got %v, want %v", r.Journal.Results, want)
+	}
+	if log.String() != printed {
+		t.Errorf("the log is not what was printed: %q", log.String())
+	}
+}
+
+func TestJournalGoesOnWhereItEnded(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "run.jsonl")
+	b := Begin{Suite: "serial", Agent: "troupe", Digest: "a", Specs: 2}
+	j, continued, err := OpenJournal(path, b, false)
+	if err != nil || continued {
+		t.Fatalf("a new journal: continued %t, %v", continued, err)
+	}
+	for _, l := range []line{
+		{Result: &Result{Name: names[0], State: "failed"}}, {Spent: 2}, {Crash: "exit status 1"},
+		{Result: &Result{Name: names[0], State: "passed", Seconds: 1}}, {Spent: 3},
+	} {
+		if err := j.add(l); err != nil {
+			t.Fatal(err)
+		}
+	}
+	j.Close()
+	// killed while it wrote
+	f, err := os.OpenFile(path, os.O_APPEND|os.O_WRONLY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := f.WriteString(`{"result":{"name":"[sig-n`); err != nil {
+		t.Fatal(err)
+	}
+	f.Close()
+
+	j, continued, err = OpenJournal(path, b, false)
+	if err != nil || !continued {
+		t.Fatalf("the same run: continued %t, %v", continued, err)
+	}
+	if len(j.Results) != 1 || j.Results[names[0]].State != "passed" || j.Wall != 5 || j.Crashes != 1 || j.Complete() {
+		t.Errorf("read back: %+v", j.state)
+	}
+	if err := j.add(line{Result: &Result{Name: names[1], State: "passed"}}); err != nil {
+		t.Fatal(err)
+	}
+	j.Close()
+	if j, err = ReadJournal(path); err != nil || !j.Complete() {
+		t.Errorf("after the last spec: complete %t, %v", j.Complete(), err)
+	}
+	for what, open := range map[string]func() (*Journal, bool, error){
+		"complete": func() (*Journal, bool, error) { return OpenJournal(path, b, false) },
+		"another program": func() (*Journal, bool, error) {
+			b.Digest = "b"
+			return OpenJournal(path, b, false)
+		},
+		"fresh": func() (*Journal, bool, error) { return OpenJournal(path, b, true) },
+	} {
+		if j, continued, err := open(); err != nil || continued || len(j.Results) != 0 {
+			t.Errorf("%s: continued %t with %v, %v", what, continued, j.Results, err)
+		}
+	}
+}
+
+func TestReportLeavesOutWhatTheFocusDoes(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "report.json")
+	text := `[{"SpecReports":[
+{"LeafNodeType":"It","ContainerHierarchyTexts":["[sig-node] Pods",""],"LeafNodeText":"should run","State":"passed","RunTime":1500000000},
+{"LeafNodeType":"It","ContainerHierarchyTexts":["[sig-node] Pods"],"LeafNodeText":"should fail","State":"timedout","Failure":{"Message":"\n timed out\nafter a while","Location":{"FileName":"pods.go","LineNumber":7}}},
+{"LeafNodeType":"It","ContainerHierarchyTexts":["[sig-node] Pods"],"LeafNodeText":"should skip","State":"skipped","Failure":{"Message":"no swap here"}},
+{"LeafNodeType":"It","ContainerHierarchyTexts":["[sig-node] Pods"],"LeafNodeText":"out of focus","State":"skipped"},
+{"LeafNodeType":"ReportAfterSuite","LeafNodeText":"x","State":"passed"}]}]`
+	if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	got, err := readReport(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var short []string
+	for _, r := range got {
+		short = append(short, r.Name+": "+r.State+" "+r.Message)
+	}
+	want := []string{"[sig-node] Pods should run: passed ", "[sig-node] Pods should fail: timedout timed out", "[sig-node] Pods should skip: skipped no swap here"}
+	if !reflect.DeepEqual(short, want) {
+		t.Errorf("got %q, want %q", short, want)
+	}
+	if got[0].Seconds != 1.5 || got[1].At != "pods.go:7" || !got[1].Failed() || got[2].Failed() {
+		t.Errorf("got %+v", got)
+	}
+}

@@ -3,6 +3,7 @@ package cli
 import (
 	"github.com/spf13/cobra"
 
+	"github.com/troupe-dev/troupe/cmd/troupe/benchcmd"
 	"github.com/troupe-dev/troupe/cmd/troupe/standalone"
 )
 
@@ -12,4 +13,4 @@ func standaloneCommands() []*cobra.Command {
 }
 
 // benchCommands are bench and what is below it.
-func benchCommands() []*cobra.Command { return nil }
+func benchCommands() []*cobra.Command { return []*cobra.Command{benchcmd.Command()} }

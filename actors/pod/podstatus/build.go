@@ -26,7 +26,7 @@ type Node struct {
 // Build computes the status. previous is what was built before (or the API's status at first); its transition times and
 // sticky facts carry over. now is in the resolution of the API: whole seconds.
 func Build(s *podplan.State, node Node, previous *v1.PodStatus, now time.Time) v1.PodStatus {
-	pod := s.Pod
+	pod := shown(s, previous)
 	b := builder{s: s, pod: pod, node: node, prev: previous, now: metav1.NewTime(now.Truncate(time.Second))}
 	if s.End != nil && s.End.Why == podplan.EndRefused {
 		return b.refused()
@@ -52,9 +52,11 @@ func Build(s *podplan.State, node Node, previous *v1.PodStatus, now time.Time) v
 	out.InitContainerStatuses = b.containers(pod.Spec.InitContainers, previous.InitContainerStatuses, true)
 	out.ContainerStatuses = b.containers(pod.Spec.Containers, previous.ContainerStatuses, false)
 	out.EphemeralContainerStatuses = b.ephemeral(previous.EphemeralContainerStatuses)
+	b.closeAll(&out)
 	b.phase(&out)
 	b.addresses(&out)
 	b.conditions(&out)
+	b.resize(&out)
 	return out
 }
 

@@ -33,7 +33,7 @@ func (b *builder) conditions(out *v1.PodStatus) {
 	} else if c := condition(b.pod.Status.Conditions, v1.DisruptionTarget); c != nil {
 		out.Conditions = append(out.Conditions, *c)
 	}
-	if b.s.End != nil && b.s.End.Condition != nil {
+	if b.s.End != nil && b.s.End.Condition != nil && terminal(out.Phase) { // others read it with the end, not before
 		c := *b.s.End.Condition
 		b.set(out, c.Type, c.Status, c.Reason, c.Message)
 	}
@@ -53,6 +53,37 @@ func (b *builder) conditions(out *v1.PodStatus) {
 	b.set(out, v1.PodReady, ready, why, text)
 	b.set(out, v1.ContainersReady, status, reason, message)
 	b.set(out, v1.PodScheduled, v1.ConditionTrue, "", "")
+	if couldRestartAll(&b.pod.Spec) {
+		b.restartingAll(out)
+	}
+}
+
+// couldRestartAll: some exit rule asks to restart all containers.
+func couldRestartAll(spec *v1.PodSpec) bool {
+	for _, list := range [][]v1.Container{spec.InitContainers, spec.Containers} {
+		for i := range list {
+			for j := range list[i].RestartPolicyRules {
+				if list[i].RestartPolicyRules[j].Action == v1.ContainerRestartRuleActionRestartAllContainers {
+					return true
+				}
+			}
+		}
+	}
+	return false
+}
+
+// restartingAll says whether such a restart is under way.
+func (b *builder) restartingAll(out *v1.PodStatus) {
+	switch {
+	case out.Phase == v1.PodSucceeded:
+		b.set(out, v1.AllContainersRestarting, v1.ConditionFalse, "PodCompleted", "")
+	case out.Phase == v1.PodFailed:
+		b.set(out, v1.AllContainersRestarting, v1.ConditionFalse, "PodFailed", "")
+	case b.s.Round != nil && !b.s.Round.NewSandbox:
+		b.set(out, v1.AllContainersRestarting, v1.ConditionTrue, "RestartAllContainersStarted", "container exited with restart policy rule")
+	default:
+		b.set(out, v1.AllContainersRestarting, v1.ConditionFalse, "", "")
+	}
 }
 
 // set appends a condition; its transition time is the previous one's while the status is the same.

@@ -6,7 +6,6 @@ import (
 	"strings"
 
 	v1 "k8s.io/api/core/v1"
-	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/troupe-dev/troupe/messages/model"
@@ -18,6 +17,7 @@ const (
 	reasonInitializing = "PodInitializing"
 	reasonUnknown      = "ContainerStatusUnknown"
 	messageLost        = "The container could not be located when the pod was terminated"
+	messageInitGone    = "The init container is no longer in the runtime and the pod has been initialized, so it counts as ended well"
 	exitLost           = 137
 )
 
@@ -71,13 +71,21 @@ func (b *builder) container(spec *v1.Container, prev *v1.ContainerStatus, init b
 	if v.Last != nil && v.Last.Detailed {
 		st.LastTerminationState = v1.ContainerState{Terminated: b.terminated(v.Last)}
 	}
+	if prev != nil && cur != nil && prev.State.Terminated != nil && prev.ContainerID != b.id(cur) && (v.Last == nil || !v.Last.Detailed) {
+		st.LastTerminationState = prev.State // the runtime has only the newest one left
+	}
 	switch {
+	case cur == nil && v.Kind == model.KindInit && init && b.appStarted():
+		// It was removed after the pod had been initialized: it cannot have failed.
+		st.State.Terminated = &v1.ContainerStateTerminated{Reason: "Completed", Message: messageInitGone}
+		st.Ready = true
 	case cur == nil:
 		st.State.Waiting = waiting
 	case cur.State == model.ContainerRunning && v.Stage != model.StageStarting && !cur.StartedAt.IsZero():
 		b.identify(&st, cur)
 		st.State.Running = &v1.ContainerStateRunning{StartedAt: metav1.NewTime(cur.StartedAt)}
-		st.Started = &v.Started
+		started := v.Started
+		st.Started = &started
 		st.Ready = v.Ready && v.Kind != model.KindInit // an init container is ready when it has ended well
 	case cur.State == model.ContainerRunning && prev != nil && prev.State.Running != nil && prev.ContainerID == b.id(cur):
 		b.identify(&st, cur) // its postStart runs again after a restart of the agent: what was Running stays so
@@ -92,7 +100,7 @@ func (b *builder) container(spec *v1.Container, prev *v1.ContainerStatus, init b
 		} else {
 			st.State.Terminated = end
 		}
-		st.Ready = init && v.Settled && cur.ExitCode == 0 && v.Kind == model.KindInit
+		st.Ready = init && st.State.Terminated != nil && cur.ExitCode == 0 && v.Kind == model.KindInit
 	case prev != nil && prev.ContainerID == b.id(cur):
 		b.identify(&st, cur) // an end whose details are still being read
 		st.State, st.Ready = prev.State, prev.Ready && cur.State == model.ContainerRunning
@@ -100,42 +108,43 @@ func (b *builder) container(spec *v1.Container, prev *v1.ContainerStatus, init b
 	default:
 		st.State.Waiting = waiting // created: nothing that a reader could act on yet
 	}
-	if st.Started == nil && cur != nil {
-		f := false
-		st.Started = &f
+	if st.Started == nil {
+		st.Started = new(bool)
 	}
-	if cur == nil {
-		f := false
-		st.Started = &f
-	}
-	b.close(&st, v, init)
 	b.resources(&st, spec, cur)
 	return st
 }
 
-// close gives containers of a pod that has ended a terminated state: that nothing is known of them counts as failure. One
-// that never had its turn because initialisation did not get that far keeps waiting.
-func (b *builder) close(st *v1.ContainerStatus, v model.ContainerView, init bool) {
-	if !b.ended || st.State.Terminated != nil {
+// closeAll gives the containers of a pod that has ended a terminated state: that nothing is known of one counts as
+// failure. App containers that never had their turn, because initialisation did not get that far, keep waiting; of the
+// init containers those up to the last one that shows a sign of life are closed, and always the first one.
+func (b *builder) closeAll(out *v1.PodStatus) {
+	if !b.ended {
 		return
 	}
-	if st.State.Waiting != nil && st.LastTerminationState.Terminated != nil && v.Current != nil && v.Current.State == model.ContainerExited {
-		st.State = st.LastTerminationState
-		if v.Last != nil && v.Last.Detailed {
-			st.LastTerminationState = v1.ContainerState{Terminated: b.terminated(v.Last)}
-		} else {
-			st.LastTerminationState = v1.ContainerState{}
+	if b.initialized() {
+		for i := range out.ContainerStatuses {
+			closeOne(&out.ContainerStatuses[i])
 		}
-		return
 	}
-	if v.Current == nil && !b.initialized() {
-		return
+	last := 0
+	for i := range out.InitContainerStatuses {
+		if st := &out.InitContainerStatuses[i]; st.State.Waiting == nil || st.LastTerminationState.Terminated != nil {
+			last = i
+		}
 	}
-	if init && v.Current == nil {
-		return
+	for i := range out.InitContainerStatuses {
+		if i <= last {
+			closeOne(&out.InitContainerStatuses[i])
+		}
 	}
-	st.State = v1.ContainerState{Terminated: &v1.ContainerStateTerminated{Reason: reasonUnknown, Message: messageLost, ExitCode: exitLost}}
-	st.Ready = false
+}
+
+func closeOne(st *v1.ContainerStatus) {
+	if st.State.Terminated == nil {
+		st.State = v1.ContainerState{Terminated: &v1.ContainerStateTerminated{Reason: reasonUnknown, Message: messageLost, ExitCode: exitLost}}
+		st.Ready = false
+	}
 }
 
 // initialized: every init container has done its part, so app containers had their turn.
@@ -184,45 +193,6 @@ func (b *builder) terminated(c *model.Container) *v1.ContainerStateTerminated {
 		StartedAt: metav1.NewTime(c.StartedAt), FinishedAt: metav1.NewTime(c.FinishedAt), ContainerID: b.id(c),
 	}
 }
-
-// resources reports what is allocated, and for a running container what the runtime says it got.
-func (b *builder) resources(st *v1.ContainerStatus, spec *v1.Container, c *model.Container) {
-	if c == nil {
-		return
-	}
-	st.AllocatedResources = spec.Resources.Requests
-	res := spec.Resources.DeepCopy()
-	st.Resources = res
-	if c.State != model.ContainerRunning || c.Resources == nil || c.Resources.Linux == nil {
-		return
-	}
-	l := c.Resources.Linux
-	if res.Limits != nil {
-		if _, has := res.Limits[v1.ResourceMemory]; has && l.MemoryLimitInBytes > 0 {
-			res.Limits[v1.ResourceMemory] = *resource.NewQuantity(l.MemoryLimitInBytes, resource.BinarySI)
-		}
-		if q, has := res.Limits[v1.ResourceCPU]; has && l.CpuQuota > 0 && l.CpuPeriod > 0 {
-			got := l.CpuQuota * 1000 / l.CpuPeriod
-			if got > minMilliCPULimit || q.MilliValue() > minMilliCPULimit {
-				res.Limits[v1.ResourceCPU] = *resource.NewMilliQuantity(got, resource.DecimalSI)
-			}
-		}
-	}
-	if res.Requests != nil {
-		if q, has := res.Requests[v1.ResourceCPU]; has && l.CpuShares > 0 {
-			got := (l.CpuShares*1000 + 512) / 1024
-			if want := q.MilliValue(); want > minShares && want*1024/1000 != l.CpuShares {
-				res.Requests[v1.ResourceCPU] = *resource.NewMilliQuantity(got, resource.DecimalSI)
-			}
-		}
-	}
-}
-
-// Limits below which the kernel's rounding would confuse a reader; kubelet constants MinMilliCPULimit and MinShares.
-const (
-	minMilliCPULimit = 10
-	minShares        = 2
-)
 
 func find(list []v1.ContainerStatus, name string) *v1.ContainerStatus {
 	if i := slices.IndexFunc(list, func(s v1.ContainerStatus) bool { return s.Name == name }); i >= 0 {

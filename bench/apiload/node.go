@@ -2,6 +2,7 @@ package apiload
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"time"
 
@@ -50,16 +51,18 @@ func WaitNode(ctx context.Context, client kubernetes.Interface, name string, ali
 
 // RegisterNode makes a node object that is Ready and that nobody keeps alive: enough for a short run.
 func RegisterNode(ctx context.Context, client kubernetes.Interface, name string) error {
-	n, err := client.CoreV1().Nodes().Create(ctx, &v1.Node{ObjectMeta: metav1.ObjectMeta{Name: name, Labels: map[string]string{v1.LabelHostname: name}}}, metav1.CreateOptions{})
-	if apierrors.IsAlreadyExists(err) {
-		n, err = client.CoreV1().Nodes().Get(ctx, name, metav1.GetOptions{})
-	}
-	if err != nil {
+	node := &v1.Node{ObjectMeta: metav1.ObjectMeta{Name: name, Labels: map[string]string{v1.LabelHostname: name}}}
+	if _, err := client.CoreV1().Nodes().Create(ctx, node, metav1.CreateOptions{}); err != nil && !apierrors.IsAlreadyExists(err) {
 		return fmt.Errorf("register node %s: %w", name, err)
 	}
 	now := metav1.Now()
-	n.Status.Conditions = []v1.NodeCondition{{Type: v1.NodeReady, Status: v1.ConditionTrue, Reason: "Floor", LastHeartbeatTime: now, LastTransitionTime: now}}
-	if _, err := client.CoreV1().Nodes().UpdateStatus(ctx, n, metav1.UpdateOptions{}); err != nil {
+	raw, err := json.Marshal(map[string]any{"status": v1.NodeStatus{Conditions: []v1.NodeCondition{
+		{Type: v1.NodeReady, Status: v1.ConditionTrue, Reason: "Floor", LastHeartbeatTime: now, LastTransitionTime: now},
+	}}})
+	if err != nil {
+		return err
+	}
+	if _, err := client.CoreV1().Nodes().PatchStatus(ctx, name, raw); err != nil {
 		return fmt.Errorf("register node %s: %w", name, err)
 	}
 	return nil

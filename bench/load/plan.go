@@ -50,8 +50,8 @@ type Plan struct {
 	Workers int
 	// ChurnPods is how many pods Churn replaces, ChurnWidth how many at a time.
 	ChurnPods, ChurnWidth int
-	// Idle is how long Idle lasts. Settle is how long Fill, Churn and Delete go on measuring the agent after their last
-	// pod, so that work which it put off is counted too.
+	// Idle is how long Idle lasts. Fill, Churn and Delete go on measuring the agent after their last pod until nothing was
+	// written for Settle, so that work which it put off (events, above all) is counted where it was caused.
 	Idle, Settle time.Duration
 	// Timeout bounds each phase.
 	Timeout time.Duration

@@ -17,6 +17,9 @@ import (
 // progressEvery is how often progress is told.
 const progressEvery = 500 * time.Millisecond
 
+// settleEvery is how often settle looks for writes.
+const settleEvery = 100 * time.Millisecond
+
 // Phase is what one phase measured.
 type Phase struct {
 	Phase Kind `json:"phase"`
@@ -134,7 +137,7 @@ func (r *run) phase(ctx context.Context, kind Kind, probe Probe) (Phase, error) 
 	}
 	phaseErr := r.perform(ctx, kind, &out)
 	if phaseErr == nil && kind != Idle {
-		phaseErr = pause(ctx, r.Settle)
+		phaseErr = r.settle(ctx, probe)
 	}
 	after, err := r.snapshot(probe)
 	if err != nil {
@@ -178,6 +181,27 @@ func (r *run) phase(ctx context.Context, kind Kind, probe Probe) (Phase, error) 
 		phaseErr = fmt.Errorf("%d pods did not get there, among them %s: %w", len(t.missing), strings.Join(t.missing[:min(3, len(t.missing))], ", "), phaseErr)
 	}
 	return out, phaseErr
+}
+
+// settle waits until nothing was written for r.Settle, at most r.Timeout.
+func (r *run) settle(ctx context.Context, probe Probe) error {
+	written := func() uint64 {
+		n, _ := r.tracker.counters()
+		if probe.Events != nil {
+			n += probe.Events()
+		}
+		return n
+	}
+	last, quiet, end := written(), time.Now(), time.Now().Add(r.Timeout)
+	for time.Since(quiet) < r.Settle && time.Now().Before(end) {
+		if err := pause(ctx, min(r.Settle, settleEvery)); err != nil {
+			return err
+		}
+		if n := written(); n != last {
+			last, quiet = n, time.Now()
+		}
+	}
+	return nil
 }
 
 // perform does the phase's work and waits for its end.

@@ -68,7 +68,7 @@ name, {endpoint} the runtime's, {dir} a folder of its own.`,
 	f.IntVar(&o.churn, "churn", 10, "churn replaces this `percentage` of the pods")
 	f.IntVar(&o.plan.ChurnWidth, "churn-width", 4, "pods that churn replaces at the same time")
 	f.DurationVar(&o.plan.Idle, "idle", 30*time.Second, "how long an idle phase lasts")
-	f.DurationVar(&o.plan.Settle, "settle", 3*time.Second, "go on measuring the agent for so long after a phase's last pod")
+	f.DurationVar(&o.plan.Settle, "settle", 3*time.Second, "go on measuring the agent after a phase's last pod until nothing was written for so long")
 	f.DurationVar(&o.plan.Timeout, "timeout", 5*time.Minute, "give up a phase after this time")
 	f.Int64Var(&o.shape.Grace, "grace", 1, "grace period of deletes in `seconds`")
 	f.BoolVar(&o.shape.Tokens, "tokens", false, "mount a service account token, as pods have by default (with --kubeconfig)")

@@ -293,7 +293,11 @@ func (a *Actor) sandboxConfig(id model.SandboxID) *runtimeapi.PodSandboxConfig {
 	if a.state.Sandbox != nil {
 		attempt = a.state.Sandbox.Attempt
 	}
-	cfg, err := a.deps.Sandboxes.Config(a.state.Pod, attempt, a.state.CgroupParent, nil)
+	userns, err := a.deps.Sandboxes.recorded(a.state.Pod)
+	if err != nil {
+		return nil
+	}
+	cfg, err := a.deps.Sandboxes.Config(a.state.Pod, attempt, a.state.CgroupParent, userns, nil)
 	if err != nil {
 		return nil
 	}

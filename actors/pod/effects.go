@@ -32,15 +32,19 @@ func done(err error) podmsg.Done {
 
 // runSandbox makes a sandbox and reads its addresses. When only the read failed the sandbox stands all the same.
 func (d *Deps) runSandbox(ctx context.Context, pod *v1.Pod, x podplan.RunSandbox) podmsg.Done {
-	cfg, err := d.Sandboxes.Config(pod, x.Attempt, x.Parent, d.Recorder)
+	handler, err := d.Sandboxes.Handler(ctx, pod)
+	if err != nil {
+		return podmsg.Done{Class: model.OutcomeRefused, Err: err}
+	}
+	userns, err := d.Sandboxes.userns(ctx, pod, handler)
+	if err != nil {
+		return podmsg.Done{Class: model.OutcomeRefused, Err: err}
+	}
+	cfg, err := d.Sandboxes.Config(pod, x.Attempt, x.Parent, userns, d.Recorder)
 	if err != nil {
 		return podmsg.Done{Class: model.OutcomeRefused, Err: err}
 	}
 	if err := os.MkdirAll(cfg.LogDirectory, 0o755); err != nil {
-		return podmsg.Done{Class: model.OutcomeRefused, Err: err}
-	}
-	handler, err := d.Sandboxes.Handler(ctx, pod)
-	if err != nil {
 		return podmsg.Done{Class: model.OutcomeRefused, Err: err}
 	}
 	id, err := d.Runtime.RunPodSandbox(ctx, cfg, handler)

@@ -25,6 +25,10 @@ type SandboxBuilder struct {
 	CFSPeriodMicros uint64
 	// Classes resolves runtime classes; nil knows only the default one.
 	Classes Classes
+	// Users has the user ids of pods with a user namespace of their own; nil refuses such pods.
+	Users Users
+	// UserNamespaces says whether a runtime handler can make user namespaces; an error names what is wrong.
+	UserNamespaces func(handler string) (bool, error)
 }
 
 // Classes resolves a runtime class to the runtime's handler. An unknown class is an error that names it.
@@ -32,9 +36,9 @@ type Classes interface {
 	Handler(ctx context.Context, class string) (string, error)
 }
 
-// Config makes the config of a sandbox. events may be nil.
-func (b *SandboxBuilder) Config(pod *v1.Pod, attempt uint32, parent string, events record.EventRecorder) (*runtimeapi.PodSandboxConfig, error) {
-	in := sandboxspec.Input{Pod: pod, Attempt: attempt, CgroupParent: parent, LogsRoot: b.LogsRoot, CFSQuota: b.CFSQuota, CFSPeriodMicros: b.CFSPeriodMicros}
+// Config makes the config of a sandbox. userns is nil for a pod that shares the node's user namespace. events may be nil.
+func (b *SandboxBuilder) Config(pod *v1.Pod, attempt uint32, parent string, userns *runtimeapi.UserNamespace, events record.EventRecorder) (*runtimeapi.PodSandboxConfig, error) {
+	in := sandboxspec.Input{Pod: pod, Attempt: attempt, Userns: userns, CgroupParent: parent, LogsRoot: b.LogsRoot, CFSQuota: b.CFSQuota, CFSPeriodMicros: b.CFSPeriodMicros}
 	r := sandboxspec.Resolver{ClusterDNS: b.ClusterDNS, ClusterDomain: b.ClusterDomain, HostSet: b.ResolvConf != "", HostIPs: b.HostIPs()}
 	if b.ResolvConf != "" {
 		text, err := os.ReadFile(b.ResolvConf)

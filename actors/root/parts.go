@@ -18,6 +18,7 @@ import (
 	"github.com/troupe-dev/troupe/actors/pods"
 	"github.com/troupe-dev/troupe/actors/probe"
 	"github.com/troupe-dev/troupe/actors/source/catalog"
+	"github.com/troupe-dev/troupe/actors/userns"
 	"github.com/troupe-dev/troupe/actors/volume"
 	"github.com/troupe-dev/troupe/cgroups"
 	"github.com/troupe-dev/troupe/cgroups/cgroupfs"
@@ -48,6 +49,7 @@ func podParts(a *Agent, d Deps, cfg Config, host *Host, objects volume.Objects, 
 	boxes := &pod.SandboxBuilder{
 		LogsRoot: k.PodLogsDir, ClusterDNS: k.ClusterDNS, ClusterDomain: k.ClusterDomain, HostIPs: host.hostIPs,
 		CFSQuota: k.CPUCFSQuota == nil || *k.CPUCFSQuota, CFSPeriodMicros: period(k),
+		Users: userns.Ask{To: &a.refs.userns, PodsDir: podsDir(cfg)}, UserNamespaces: host.userNamespaces,
 	}
 	if k.ResolverConfig != nil {
 		boxes.ResolvConf = *k.ResolverConfig

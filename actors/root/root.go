@@ -104,7 +104,7 @@ type Agent struct {
 }
 
 // refs are the addresses of the actors at the top of the tree.
-type refs struct{ status, node, images, cgroups, volumes, pods, runtime late }
+type refs struct{ status, node, images, cgroups, volumes, pods, runtime, userns late }
 
 // Start builds the tree and returns when every actor has its address; the node becomes ready by itself. It fails for what
 // cannot get better by waiting.
@@ -151,7 +151,11 @@ func Start(ctx context.Context, d Deps, cfg Config) (*Agent, error) {
 		cancel()
 		return nil, err
 	}
-	a.refs.node.set(listening{host, a.System.Root("node", node.Kind, n.Producer)})
+	a.refs.node.set(listening{host, a.System.Root("node", node.Kind, n.Producer), &a.refs.userns})
+	if err := a.newUserns(ctx, d, cfg); err != nil {
+		cancel()
+		return nil, err
+	}
 	objects, tokens := objectStores(d, k)
 	a.refs.images.set(a.System.Root("images", "images", image.New(
 		image.Deps{Images: d.Images, Runner: a.Runner, Logger: d.Logger, Recorder: recorder, Secrets: objects}, imageConfig(cfg))))

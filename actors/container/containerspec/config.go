@@ -83,7 +83,7 @@ func Config(in Input) (*runtimeapi.ContainerConfig, error) {
 		WorkingDir:  c.WorkingDir,
 		Labels:      labels(in.Pod, c),
 		Annotations: annotations(&in),
-		Mounts:      in.Mounts,
+		Mounts:      idMapped(in.Mounts, in.Userns),
 		Devices:     in.Devices,
 		CDIDevices:  in.CDI,
 		LogPath:     LogPath(c.Name, in.Attempt),
@@ -96,6 +96,14 @@ func Config(in Input) (*runtimeapi.ContainerConfig, error) {
 		cfg.Envs = append(cfg.Envs, &runtimeapi.KeyValue{Key: v.Name, Value: []byte(v.Value)})
 	}
 	return cfg, nil
+}
+
+// idMapped shows files in the mounts of a pod with a user namespace of its own with the owners that they have on the node.
+func idMapped(mounts []*runtimeapi.Mount, userns *runtimeapi.UserNamespace) []*runtimeapi.Mount {
+	for _, m := range mounts {
+		m.UidMappings, m.GidMappings = userns.GetUids(), userns.GetGids()
+	}
+	return mounts
 }
 
 func labels(pod *v1.Pod, c *v1.Container) map[string]string {

@@ -44,8 +44,9 @@ conformance: build
 conformance-serial: build
 	@test/rig/conformance.sh --suite serial $(ARGS)
 
-# A choice for breadth: about ten minutes.
+# The rig's own tests, and a choice of specs for breadth: about ten minutes.
 conformance-ci: build
+	@cd test/conformance && $(GO) test ./...
 	@test/rig/conformance.sh --suite ci $(ARGS)
 
 # The load tests, each figure with its limit beside it.

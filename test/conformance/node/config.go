@@ -19,7 +19,7 @@ func mayLowerOOMScore() bool {
 }
 
 // configure writes the configuration of the runtime, its network and the agent.
-func configure(l Layout, images string) error {
+func configure(l Layout, m Images) error {
 	network := fmt.Sprintf(`{"cniVersion": "1.0.0", "name": "pods", "plugins": [
   {"type": "bridge", "bridge": "cni0", "isGateway": true, "hairpinMode": true,
    "ipam": {"type": "host-local", "ranges": [[{"subnet": %q}]], "routes": [{"dst": "0.0.0.0/0"}], "dataDir": "/run/cni-addresses"}},
@@ -44,7 +44,7 @@ disabled_plugins = ["io.containerd.nri.v1.nri"]
     runtime_type = "io.containerd.runc.v2"
     [plugins.'io.containerd.cri.v1.runtime'.containerd.runtimes.runc.options]
       BinaryName = "%[5]s/bin/runc"
-`, Home, socket, images, !mayLowerOOMScore(), l.Runtime)
+`, Home, socket, m.Sandbox, !mayLowerOOMScore(), l.Runtime)
 	// Beside what any node needs: enough requests and pods for a suite that runs several specs at a time, disk thresholds
 	// that a developer's machine meets, and no lower OOM score, which needs a capability that not every machine has.
 	agent := fmt.Sprintf(`apiVersion: kubelet.config.k8s.io/v1beta1
@@ -72,9 +72,11 @@ imageGCHighThresholdPercent: 100
 kubeAPIQPS: 500
 kubeAPIBurst: 1000
 `, Cgroup, socket, Home)
-	for file, text := range map[string]string{
-		"cni/10-pods.conflist": network, "containerd.toml": runtime, "agent.yaml": agent, "resolv.conf": "nameserver " + address + "\n",
-	} {
+	all := map[string]string{"cni/10-pods.conflist": network, "containerd.toml": runtime, "agent.yaml": agent, "resolv.conf": "nameserver " + address + "\n"}
+	for _, r := range m.Hosts {
+		all["registries/"+r+"/hosts.toml"] = fmt.Sprintf("[host.%q]\n  capabilities = [\"pull\", \"resolve\"]\n", "http://"+mirror)
+	}
+	for file, text := range all {
 		to := filepath.Join(Home, file)
 		if err := os.MkdirAll(filepath.Dir(to), 0o755); err != nil {
 			return err

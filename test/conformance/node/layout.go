@@ -1,7 +1,10 @@
 // Package node brings up one Kubernetes node with its control plane, alone in namespaces that no route leads out of.
 package node
 
-import "path/filepath"
+import (
+	"net/http"
+	"path/filepath"
+)
 
 // The node as the cluster sees it. Inside the namespaces paths and addresses are the same for every run.
 const (
@@ -11,6 +14,7 @@ const (
 	Home        = "/run/node" // the run's folder
 	KubeletRoot = "/var/lib/kubelet"
 	socket      = "/run/containerd/containerd.sock"
+	mirror      = "127.0.0.1:5001" // the registry of the run's images
 	server      = "https://127.0.0.1:6443"
 	// Cgroup holds the pods of a run, in every hierarchy. Any other agent of this machine has another one.
 	Cgroup = "/troupe-conformance"
@@ -30,3 +34,10 @@ type Layout struct {
 }
 
 func (l Layout) bin(name string) string { return filepath.Join(l.Cache, "bin", name) }
+
+// Images are what the node's registries have.
+type Images struct {
+	Sandbox string       // the image of sandboxes
+	Hosts   []string     // registries that the handler stands for
+	Mirror  http.Handler // answers pulls
+}

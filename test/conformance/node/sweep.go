@@ -39,16 +39,27 @@ func Sweep(l Layout, before map[string]string) error {
 	if l.Work != "" {
 		errs = append(errs, keepLogs(l), os.RemoveAll(l.Work))
 	}
-	// Made as a mount point when this machine has no kubelet; otherwise not empty, and it stays.
-	if err := os.Remove(KubeletRoot); err != nil && !errors.Is(err, fs.ErrNotExist) && !notEmpty(KubeletRoot) {
-		errs = append(errs, err)
+	if _, err := os.Stat(l.made()); err == nil {
+		if err := os.Remove(KubeletRoot); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			errs = append(errs, err)
+		}
+		errs = append(errs, os.Remove(l.made()))
 	}
 	return errors.Join(errs...)
 }
 
-func notEmpty(dir string) bool {
-	e, err := os.ReadDir(dir)
-	return err == nil && len(e) > 0
+// made is the mark of a mount point that is ours to remove.
+func (l Layout) made() string { return filepath.Join(l.Cache, ".made-kubelet-root") }
+
+// MountPoint makes the folder that the agent's own is mounted over, on a machine that has none.
+func MountPoint(l Layout) error {
+	if _, err := os.Stat(KubeletRoot); err == nil {
+		return nil
+	}
+	if err := os.WriteFile(l.made(), nil, 0o644); err != nil {
+		return err
+	}
+	return os.MkdirAll(KubeletRoot, 0o750)
 }
 
 // keepLogs moves the servers' logs out of a run's folder, in place of those of the run before.

@@ -5,8 +5,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
-	"os"
 	"os/exec"
 	"path/filepath"
 	"time"
@@ -14,18 +14,17 @@ import (
 
 // Node is a running cluster of one node, seen from inside its namespaces.
 type Node struct {
-	l       Layout
-	admin   *http.Client
-	servers []*Server
-	agent   *Server
+	l     Layout
+	admin *http.Client
+	agent *Server
 }
 
 // Up starts the control plane, the container runtime with the images, and the agent, and returns when the node is
-// Ready. sandbox is the sandbox image. On error whatever was started ends with the caller's process.
-func Up(l Layout, sandbox string, say func(string, ...any)) (*Node, error) {
+// Ready. On error whatever was started ends with the caller's process.
+func Up(l Layout, m Images, say func(string, ...any)) (*Node, error) {
 	n := &Node{l: l}
 	for _, f := range []func() error{
-		n.network, makeCgroup, func() error { return configure(l, sandbox) },
+		n.network, makeCgroup, func() error { return configure(l, m) }, func() error { return serve(m.Mirror) },
 		func() error { return n.controlPlane(say) },
 		func() error { return n.runtime(say) },
 	} {
@@ -57,12 +56,15 @@ func (n *Node) network() error {
 	return nil
 }
 
-func (n *Node) start(name, program string, args ...string) (*Server, error) {
-	s, err := start(n.l, name, program, args...)
-	if err == nil {
-		n.servers = append(n.servers, s)
+// serve answers at the mirror's address as long as this process lives.
+func serve(h http.Handler) error {
+	l, err := net.Listen("tcp", mirror)
+	if err != nil {
+		return err
 	}
-	return s, err
+	s := &http.Server{Handler: h, ReadHeaderTimeout: 10 * time.Second}
+	go func() { _ = s.Serve(l) }()
+	return nil
 }
 
 func (n *Node) controlPlane(say func(string, ...any)) error {
@@ -78,11 +80,11 @@ func (n *Node) controlPlane(say func(string, ...any)) error {
 	}
 	n.admin = &http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{TLSClientConfig: conf}}
 	const etcd = "http://127.0.0.1:2379"
-	if _, err := n.start("etcd", n.l.bin("etcd"), "--data-dir="+Home+"/etcd", "--unsafe-no-fsync", "--listen-client-urls="+etcd,
+	if _, err := start(n.l, "etcd", n.l.bin("etcd"), "--data-dir="+Home+"/etcd", "--unsafe-no-fsync", "--listen-client-urls="+etcd,
 		"--advertise-client-urls="+etcd, "--listen-peer-urls=http://127.0.0.1:2380"); err != nil {
 		return err
 	}
-	api, err := n.start("kube-apiserver", n.l.bin("kube-apiserver"),
+	api, err := start(n.l, "kube-apiserver", n.l.bin("kube-apiserver"),
 		"--etcd-servers="+etcd, "--bind-address=127.0.0.1", "--secure-port=6443", "--advertise-address="+address, "--cert-dir="+Home+"/apiserver",
 		"--tls-cert-file="+pki+"/apiserver.crt", "--tls-private-key-file="+pki+"/apiserver.key", "--client-ca-file="+pki+"/ca.crt",
 		"--service-account-issuer=https://kubernetes.default.svc", "--service-account-key-file="+pki+"/service-accounts.pub",
@@ -96,13 +98,13 @@ func (n *Node) controlPlane(say func(string, ...any)) error {
 	if err := api.await(2*time.Minute, func() error { return n.get("/readyz", nil) }); err != nil {
 		return err
 	}
-	if _, err := n.start("kube-controller-manager", n.l.bin("kube-controller-manager"),
+	if _, err := start(n.l, "kube-controller-manager", n.l.bin("kube-controller-manager"),
 		"--kubeconfig="+pki+"/controllers.kubeconfig", "--bind-address=127.0.0.1", "--leader-elect=false", "--use-service-account-credentials=true",
 		"--service-account-private-key-file="+pki+"/service-accounts.key", "--root-ca-file="+pki+"/ca.crt",
 		"--cluster-signing-cert-file="+pki+"/ca.crt", "--cluster-signing-key-file="+pki+"/ca.key"); err != nil {
 		return err
 	}
-	if _, err := n.start("kube-scheduler", n.l.bin("kube-scheduler"), "--kubeconfig="+pki+"/scheduler.kubeconfig", "--bind-address=127.0.0.1", "--leader-elect=false"); err != nil {
+	if _, err := start(n.l, "kube-scheduler", n.l.bin("kube-scheduler"), "--kubeconfig="+pki+"/scheduler.kubeconfig", "--bind-address=127.0.0.1", "--leader-elect=false"); err != nil {
 		return err
 	}
 	return n.post("/apis/rbac.authorization.k8s.io/v1/clusterrolebindings", map[string]any{
@@ -114,7 +116,7 @@ func (n *Node) controlPlane(say func(string, ...any)) error {
 
 func (n *Node) runtime(say func(string, ...any)) error {
 	say("starting the container runtime and loading the images")
-	s, err := n.start("containerd", filepath.Join(n.l.Runtime, "bin/containerd"), "--config", Home+"/containerd.toml")
+	s, err := start(n.l, "containerd", filepath.Join(n.l.Runtime, "bin/containerd"), "--config", Home+"/containerd.toml")
 	if err != nil {
 		return err
 	}
@@ -211,12 +213,4 @@ func (n *Node) call(method, path string, body []byte, into any) error {
 		return nil
 	}
 	return json.Unmarshal(b, into)
-}
-
-// Shell runs a command inside with the terminal of the caller.
-func (n *Node) Shell(argv []string) error {
-	c := exec.Command(argv[0], argv[1:]...)
-	c.Env = append(n.l.environment(), "KUBECONFIG="+AdminConfig, "CONTAINER_RUNTIME_ENDPOINT=unix://"+socket)
-	c.Stdin, c.Stdout, c.Stderr = os.Stdin, os.Stdout, os.Stderr
-	return c.Run()
 }

@@ -17,6 +17,10 @@ const head = `# Conformance
 Kubernetes' own end-to-end suite on one node, with Troupe and with the stock kubelet in the same lab. The table at the end has the latest result
 of every spec for each of them.
 
+` + "```sh\nmake conformance                            # all node specs but the slow ones, against Troupe\nmake conformance ARGS='--agent kubelet'     # against the stock kubelet\nmake conformance ARGS='--focus Probing'     # some specs\nmake conformance-serial                     # the slow ones and those that need the node for themselves\nmake conformance-ci                         # a choice of about ten minutes\n```" + `
+
+The first call builds what it needs into a cache, which takes about ten minutes on two cores. A run that was cut off goes on where it was.
+
 `
 
 const lab = `## The lab
@@ -27,7 +31,8 @@ const lab = `## The lab
   killed, nothing stays but what was built.
 - The images have upstream's names and are built from Debian's packages, busybox's source and the suite's test server. A kernel without dummy
   devices adds a bridge where a spec adds one; both ask for the same privilege.
-- One node, IPv4, no kube-proxy, no cluster DNS, no CSI driver, no registry: specs of the node suite need none of them unless it is said below.
+- One node, IPv4, no kube-proxy, no cluster DNS, no CSI driver: what needs one of them is named above.
+- A registry on loopback has the images, for specs that pull although an image is there.
 
 `
 

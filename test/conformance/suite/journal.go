@@ -55,7 +55,10 @@ func OpenJournal(path string, b Begin, fresh bool) (*Journal, bool, error) {
 			return nil, false, err
 		}
 		if old != nil && !old.Complete() && old.Begin.Digest == b.Digest {
-			old.file, err = os.OpenFile(path, os.O_WRONLY|os.O_APPEND, 0o644)
+			if old.file, err = os.OpenFile(path, os.O_WRONLY|os.O_APPEND, 0o644); err != nil {
+				return nil, false, err
+			}
+			_, err = old.file.WriteString("\n") // the last line may have been cut off
 			return old, len(old.Results) > 0, err
 		}
 	}

@@ -39,7 +39,11 @@ func inside(file string) error {
 	}
 	ctx, stop := interruptible()
 	defer stop()
-	n, err := node.Up(o.Layout, images.PauseImage, say)
+	mirror, err := images.NewMirror(o.Layout.Images)
+	if err != nil {
+		return err
+	}
+	n, err := node.Up(o.Layout, node.Images{Sandbox: images.PauseImage, Hosts: images.Hosts, Mirror: mirror}, say)
 	if err != nil {
 		return err
 	}

@@ -115,6 +115,9 @@ func (o options) enter(ctx context.Context, ord order) (code int, err error) {
 	}
 	settings := node.Tunables()
 	defer func() { err = errors.Join(err, node.Sweep(ord.Layout, settings)) }()
+	if err := node.MountPoint(ord.Layout); err != nil {
+		return 0, err
+	}
 	b, err := json.Marshal(ord)
 	if err != nil {
 		return 0, err
@@ -168,7 +171,7 @@ func (o options) stale(l node.Layout) error {
 			}
 		}
 	}
-	return node.Sweep(node.Layout{}, nil)
+	return node.Sweep(node.Layout{Cache: l.Cache}, nil)
 }
 
 // finish keeps the results of a run, also of one that was cut off.

@@ -50,7 +50,7 @@ func New(deps Deps, cfg Config) func(*spawn.Cell) spawn.Receiver {
 	return func(c *spawn.Cell) spawn.Receiver {
 		return &actor{
 			deps: deps, cfg: cfg, state: cgroupplan.New(cfg.Pod.Layout.PerQOS),
-			sinks: map[model.UID]messages.Sink{}, names: map[model.UID]cgroups.Name{},
+			sinks: map[model.UID]messages.Sink{}, names: map[model.UID]cgroups.Name{}, seqs: map[model.UID]uint64{},
 		}
 	}
 }
@@ -71,6 +71,7 @@ type actor struct {
 	// sinks are the addresses of the newest Want or Drop of each pod.
 	sinks map[model.UID]messages.Sink
 	names map[model.UID]cgroups.Name
+	seqs  map[model.UID]uint64
 	stop  func() // the timer
 	shown string
 }
@@ -93,7 +94,10 @@ func (a *actor) message(c *spawn.Cell, m cgroupmsg.Message) {
 	case cgroupmsg.Want:
 		uid := m.Pod.UID
 		d := cgroups.PodResources(m.Pod, a.cfg.Pod)
-		a.sinks[uid], a.names[uid] = m.Reply, d.Name
+		if m.AtLeast != nil {
+			d = cgroups.Cover(d, cgroups.PodResources(m.AtLeast, a.cfg.Pod))
+		}
+		a.sinks[uid], a.names[uid], a.seqs[uid] = m.Reply, d.Name, m.Seq
 		a.feed(c, cgroupplan.Want{UID: uid, Desired: d, Class: cgroups.QOSClass(m.Pod), Request: cgroups.CPURequest(m.Pod)})
 	case cgroupmsg.Drop:
 		a.sinks[m.UID] = m.Reply
@@ -135,7 +139,7 @@ func (a *actor) perform(c *spawn.Cell, act cgroupplan.Action) {
 	case cgroupplan.List:
 		a.list(c)
 	case cgroupplan.Ready:
-		ready := podmsg.CgroupReady{}
+		ready := podmsg.CgroupReady{Seq: a.seqs[act.UID]}
 		if a.cfg.Pod.Layout.PerQOS {
 			ready.Parent = a.deps.Applier.Parent(a.names[act.UID])
 		}
@@ -146,6 +150,7 @@ func (a *actor) perform(c *spawn.Cell, act cgroupplan.Action) {
 		a.tell(act.UID, podmsg.CgroupGone{})
 		delete(a.sinks, act.UID)
 		delete(a.names, act.UID)
+		delete(a.seqs, act.UID)
 	case cgroupplan.SetTimer:
 		if a.stop != nil {
 			a.stop()

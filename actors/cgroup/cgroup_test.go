@@ -225,7 +225,7 @@ func TestFailureIsToldAndTriedAgain(t *testing.T) {
 		k.mu.Unlock()
 		time.Sleep(time.Second)
 		synctest.Wait()
-		eq(t, "later", in.take(), "CgroupReady{Parent:/kubepods/burstable/poda}")
+		eq(t, "later", in.take(), "CgroupReady{Parent:/kubepods/burstable/poda Seq:0}")
 		time.Sleep(time.Minute)
 	})
 }
@@ -239,7 +239,7 @@ func TestLimitsThatTheKernelRefusesDoNotHoldUpPods(t *testing.T) {
 		a := system(t, app, l, func(kind, reason, msg string) { events = append(events, kind+" "+reason) })
 		a.Tell(cgroupmsg.Want{Pod: burstable("a"), Reply: in})
 		synctest.Wait()
-		eq(t, "pod", in.take(), "CgroupReady{Parent:/kubepods/burstable/poda}")
+		eq(t, "pod", in.take(), "CgroupReady{Parent:/kubepods/burstable/poda Seq:0}")
 		time.Sleep(90 * time.Second)
 		synctest.Wait()
 		eq(t, "events", events, "Warning FailedNodeAllocatableEnforcement", "Warning FailedNodeAllocatableEnforcement")

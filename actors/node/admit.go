@@ -25,17 +25,16 @@ type fetched struct {
 
 func (s *shell) admit(c *spawn.Cell, m nodemsg.Admit) {
 	if m.Adopted || s.ledger.Has(m.Pod.UID) {
-		s.ledger.Take(m.Pod)
-		m.Reply.Tell(podmsg.Admitted{})
+		s.settle(c, m)
 		return
 	}
-	r := s.check(m.Pod)
+	r := s.check(s.promised(m.Pod))
 	if r != nil && r.Reason == admission.NodeAffinity && s.deps.Client != nil {
 		// The watch may be behind the scheduler: only the API server's own word refuses for labels.
 		s.refetch(c, m)
 		return
 	}
-	s.answer(m, r)
+	s.answer(c, m, r)
 }
 
 func (s *shell) refetch(c *spawn.Cell, m nodemsg.Admit) {
@@ -50,11 +49,11 @@ func (s *shell) refetch(c *spawn.Cell, m nodemsg.Admit) {
 	})
 }
 
-func (s *shell) admitFetched(m fetched) {
+func (s *shell) admitFetched(c *spawn.Cell, m fetched) {
 	if m.err == nil {
 		s.object = newest(s.object, m.node)
 	}
-	s.answer(m.admit, s.check(m.admit.Pod))
+	s.answer(c, m.admit, s.check(s.promised(m.admit.Pod)))
 }
 
 func (s *shell) check(pod *v1.Pod) *admission.Refusal {
@@ -97,15 +96,16 @@ func (s *shell) here() admission.Node {
 	return *p.node
 }
 
-func (s *shell) answer(m nodemsg.Admit, r *admission.Refusal) {
+func (s *shell) answer(c *spawn.Cell, m nodemsg.Admit, r *admission.Refusal) {
 	if r == nil {
-		s.ledger.Take(m.Pod)
-		m.Reply.Tell(podmsg.Admitted{})
+		s.settle(c, m)
 		return
 	}
 	s.deps.Logger.Info("Pod admission denied", "pod", klog.KObj(m.Pod), "podUID", m.Pod.UID, "reason", r.Reason, "message", r.Message)
 	if s.deps.Recorder != nil {
 		s.deps.Recorder.Event(m.Pod, v1.EventTypeWarning, r.Reason, r.Message)
 	}
+	s.forget(m.Pod.UID)
+	s.back(c, m.Pod.UID)
 	m.Reply.Tell(podmsg.Refused{Reason: r.Reason, Message: admission.MessagePrefix + r.Message})
 }

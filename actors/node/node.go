@@ -72,6 +72,10 @@ type Config struct {
 	UpdateFrequency, ReportFrequency, LeaseDuration time.Duration
 	// AllowedUnsafeSysctls are names and patterns.
 	AllowedUnsafeSysctls []string
+	// StateDir holds the records of promised and carried out resources; "" keeps none.
+	StateDir string
+	// Resize says which resizes are never possible here.
+	Resize admission.ResizeRules
 }
 
 // Actor is the actor's lasting part: places that were given survive a panic of the shell.
@@ -80,7 +84,8 @@ type Actor struct {
 	config  Config
 	sysctls admission.Sysctls
 
-	ledger  admission.Ledger
+	ledger admission.Ledger
+	promises
 	runtime *nodemsg.RuntimeInfo
 	// object is the newest node object of the API server, nil before it was seen. Only read.
 	object     *v1.Node
@@ -106,6 +111,7 @@ func New(deps Deps, config Config) (*Actor, error) {
 	}
 	a := &Actor{deps: deps, config: config, sysctls: sysctls}
 	a.facts.Machine = deps.Machine
+	a.restore(config.StateDir, deps.Logger)
 	return a, nil
 }
 
@@ -131,6 +137,7 @@ type shell struct {
 	images     uint64 // count of changes that the list in facts reflects
 	listedAt   time.Time
 	place      place
+	saving     saving
 }
 
 // Messages of the shell to itself.
@@ -182,7 +189,15 @@ func (s *shell) Receive(c *spawn.Cell, msg any) {
 		s.report.retrying = false
 		s.write(c)
 	case fetched:
-		s.admitFetched(m)
+		s.admitFetched(c, m)
+	case saveDue:
+		if s.saving.due = false; !s.saving.busy && (s.dirtyAllocated || s.dirtyActuated) {
+			s.persist(c)
+		}
+	case saved:
+		s.saveDone(c, m)
+	case rejoined:
+		s.retry(c)
 	}
 }
 
@@ -191,7 +206,13 @@ func (s *shell) receive(c *spawn.Cell, msg nodemsg.Message) {
 	case nodemsg.Admit:
 		s.admit(c, m)
 	case nodemsg.Release:
-		s.ledger.Release(m.UID)
+		s.release(c, m.UID)
+	case nodemsg.Resize:
+		s.resize(c, m)
+	case nodemsg.Actuated:
+		s.carried(c, m)
+	case nodemsg.Sweep:
+		s.sweep(c, m.Owned)
 	case nodemsg.RuntimeState:
 		first := s.runtime == nil || !s.runtime.Up
 		s.runtime = &m.State
@@ -227,6 +248,9 @@ func (s *shell) tick(c *spawn.Cell) {
 	}
 	if s.runtime != nil && s.runtime.Up && (s.images != s.runtime.ImagesChanged || now.Sub(s.listedAt) >= s.config.ReportFrequency) {
 		s.list(c)
+	}
+	if len(s.pending) > 0 && now.Sub(s.triedAt) >= resizeRetry {
+		s.retry(c)
 	}
 	for _, sink := range s.deps.Ticks {
 		sink.Tell(nodemsg.Tick{At: now})

@@ -40,6 +40,8 @@ type Deps struct {
 	Status    messages.Sink
 	Pods      messages.Sink // the parent
 	Sandboxes *SandboxBuilder
+	// Memory tells whether a memory limit may sink; nil: it always may.
+	Memory Memory
 	Container *container.Deps
 	// Published is told of every new status, for the server and the CLI.
 	Published Published
@@ -185,14 +187,20 @@ func (a *Actor) seen() {
 
 // perform does what the plan decided.
 func (a *Actor) perform(c *spawn.Cell, act podplan.Action) {
-	self, pod := c.Self(), a.state.Pod
+	self, pod, run := c.Self(), a.state.Pod, a.state.Run
 	switch x := act.(type) {
 	case podplan.Admit:
 		a.deps.Node.Tell(nodemsg.Admit{Pod: pod, Adopted: x.Adopted, Reply: self})
 	case podplan.Release:
 		a.deps.Node.Tell(nodemsg.Release{UID: pod.UID})
 	case podplan.WantCgroup:
-		a.deps.Cgroups.Tell(cgroupmsg.Want{Pod: pod, Reply: self})
+		a.deps.Cgroups.Tell(cgroupmsg.Want{Pod: x.Pod, AtLeast: x.AtLeast, Seq: x.Seq, Reply: self})
+	case podplan.AskResize:
+		a.deps.Node.Tell(nodemsg.Resize{Pod: pod, Reply: self})
+	case podplan.LookMemory:
+		a.lookMemory(c, x)
+	case podplan.RecordActuated:
+		a.deps.Node.Tell(nodemsg.Actuated{Pod: pod, Actuated: x.Actuated})
 	case podplan.DropCgroup:
 		a.deps.Cgroups.Tell(cgroupmsg.Drop{UID: pod.UID, Reply: self})
 	case podplan.WantVolumes:
@@ -203,7 +211,7 @@ func (a *Actor) perform(c *spawn.Cell, act podplan.Action) {
 		a.deps.Images.Tell(imagemsg.Drop{UID: pod.UID})
 	case podplan.RunSandbox:
 		a.call(c, x.Gen, podmsg.OpRunSandbox, runner.Starts, 2*a.cfg.CallTimeout, func(ctx context.Context) podmsg.Done {
-			return a.deps.runSandbox(ctx, pod, x)
+			return a.deps.runSandbox(ctx, run, x)
 		})
 	case podplan.ReadSandbox:
 		a.call(c, x.Gen, podmsg.OpSandboxStatus, runner.Reads, a.cfg.CallTimeout, func(ctx context.Context) podmsg.Done {
@@ -256,7 +264,7 @@ func (a *Actor) perform(c *spawn.Cell, act podplan.Action) {
 }
 
 func (a *Actor) spawn(c *spawn.Cell, x podplan.Spawn) {
-	pod, deps, cfg, parent := a.state.Pod, a.deps.Container, a.cfg.Container, c.Self()
+	pod, deps, cfg, parent := a.state.Run, a.deps.Container, a.cfg.Container, c.Self()
 	a.children[x.Name] = c.Child(x.Name, "container", func(k *spawn.Cell) spawn.Receiver {
 		instances := x.Instances
 		if k.Incarnation() > 1 {
@@ -297,7 +305,7 @@ func (a *Actor) sandboxConfig(id model.SandboxID) *runtimeapi.PodSandboxConfig {
 	if err != nil {
 		return nil
 	}
-	cfg, err := a.deps.Sandboxes.Config(a.state.Pod, attempt, a.state.CgroupParent, userns, nil)
+	cfg, err := a.deps.Sandboxes.Config(a.state.Run, attempt, a.state.CgroupParent, userns, nil)
 	if err != nil {
 		return nil
 	}

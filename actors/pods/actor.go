@@ -11,6 +11,7 @@ import (
 	"github.com/troupe-dev/troupe/messages"
 	"github.com/troupe-dev/troupe/messages/cgroupmsg"
 	"github.com/troupe-dev/troupe/messages/model"
+	"github.com/troupe-dev/troupe/messages/nodemsg"
 	"github.com/troupe-dev/troupe/messages/podmsg"
 	"github.com/troupe-dev/troupe/messages/podsmsg"
 	"github.com/troupe-dev/troupe/messages/volumemsg"
@@ -25,6 +26,8 @@ type Deps struct {
 	Spawn   SpawnFunc
 	Cgroups messages.Sink
 	Volumes messages.Sink
+	// Node is told which pods there are once all are known (nodemsg.Sweep); nil: nobody.
+	Node messages.Sink
 	// Synced is told once, when the runtime was listed and every source has delivered; it must not block.
 	Synced func()
 }
@@ -214,6 +217,9 @@ func (a *Actor) claim(c *spawn.Cell) {
 		owned[uid] = struct{}{}
 	}
 	a.deps.Cgroups.Tell(cgroupmsg.Sweep{Owned: owned})
+	if a.deps.Node != nil {
+		a.deps.Node.Tell(nodemsg.Sweep{Owned: owned})
+	}
 	a.deps.Volumes.Tell(volumemsg.Sweep{Owned: owned})
 	if a.deps.Synced != nil {
 		a.deps.Synced()

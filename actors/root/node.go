@@ -3,7 +3,10 @@ package root
 import (
 	v1 "k8s.io/api/core/v1"
 
+	kubeletconfig "k8s.io/kubelet/config/v1beta1"
+
 	"github.com/troupe-dev/troupe/actors/node"
+	"github.com/troupe-dev/troupe/actors/node/admission"
 	"github.com/troupe-dev/troupe/actors/node/nodestatus"
 )
 
@@ -26,7 +29,11 @@ func nodeConfig(cfg Config, h *Host) node.Config {
 		Unschedulable: cfg.Unschedulable, ProviderID: cfg.ProviderID, ExternalCloudProvider: cfg.CloudProvider == "external",
 		ControllerAttachDetach: k.EnableControllerAttachDetach == nil || *k.EnableControllerAttachDetach, Status: statusConfig(cfg, h),
 		MaxImages: 50, UpdateFrequency: k.NodeStatusUpdateFrequency.Duration, ReportFrequency: k.NodeStatusReportFrequency.Duration,
-		AllowedUnsafeSysctls: k.AllowedUnsafeSysctls,
+		AllowedUnsafeSysctls: k.AllowedUnsafeSysctls, StateDir: cfg.RootDir,
+		Resize: admission.ResizeRules{
+			StaticCPU: k.CPUManagerPolicy == "static", StaticMemory: k.MemoryManagerPolicy == kubeletconfig.StaticMemoryManagerPolicy,
+			Swap: k.MemorySwap.SwapBehavior == "LimitedSwap",
+		},
 	}
 	if k.NodeStatusMaxImages != nil {
 		c.MaxImages = int(*k.NodeStatusMaxImages)

@@ -58,7 +58,7 @@ func podParts(a *Agent, d Deps, cfg Config, host *Host, objects volume.Objects, 
 		boxes.Classes = catalog.Classes{Client: d.Main}
 	}
 	deps := &pod.Deps{
-		Runtime: d.Runtime, Runner: a.Runner, Recorder: recorder, Node: &a.refs.node, Cgroups: &a.refs.cgroups, Volumes: &a.refs.volumes,
+		Runtime: d.Runtime, Runner: a.Runner, Recorder: recorder, Node: &a.refs.node, Cgroups: &a.refs.cgroups, Volumes: &a.refs.volumes, Node: &a.refs.node,
 		Images: &a.refs.images, Status: &a.refs.status, Pods: &a.refs.pods, Sandboxes: boxes, Published: a.Table,
 		Container: &container.Deps{Runtime: d.Runtime, Runner: a.Runner, Images: &a.refs.images, Recorder: recorder, Builder: builder, Hooks: runs, Probes: runs, Observer: d.Observer},
 		Observer:  d.Observer,

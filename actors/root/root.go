@@ -101,6 +101,7 @@ type Agent struct {
 	running sync.WaitGroup
 	synced  chan struct{}
 	refs    refs
+	save    func() error // what is kept on disk, once no actor runs
 }
 
 // refs are the addresses of the actors at the top of the tree.
@@ -172,6 +173,8 @@ func Start(ctx context.Context, d Deps, cfg Config) (*Agent, error) {
 		services = catalog.NewServices(d.Main)
 	}
 	podDeps, podConfig := podParts(a, d, cfg, host, objects, services, mounter, recorder)
+	podDeps.Memory = memoryUse{host.Cgroups, cgroupConfig(cfg, host, driver).Pod.Layout, driver}
+	a.save = n.Save
 	a.refs.pods.set(a.System.Root("pods", "pods", a.podsProducer(cfg, d, podDeps, podConfig)))
 	a.refs.runtime.set(a.System.Root("runtime", runtime.Kind, runtime.New(runtime.Deps{
 		Runtime: d.Runtime, Runner: a.Runner, Pods: &a.refs.pods, Node: &a.refs.node, Child: d.Child, Log: d.Logger,
@@ -226,7 +229,7 @@ func (a *Agent) Recorder() record.EventRecorder { return a.Events.Recorder() }
 // Stop ends the actors and waits for them until ctx ends. Pods run on.
 func (a *Agent) Stop(ctx context.Context) error {
 	a.cancel()
-	err := a.System.Stop(ctx)
+	err := errors.Join(a.System.Stop(ctx), a.save())
 	done := make(chan struct{})
 	go func() {
 		a.running.Wait()

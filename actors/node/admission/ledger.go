@@ -52,12 +52,21 @@ func (l *Ledger) Has(uid model.UID) bool {
 func (l *Ledger) Used(name v1.ResourceName) int64 { return l.used[name] }
 
 // Take gives the pod its place, whatever is left. It may be repeated: the newest requests count.
-func (l *Ledger) Take(pod *v1.Pod) {
+func (l *Ledger) Take(pod *v1.Pod) { l.TakeBoth(pod, pod) }
+
+// TakeBoth gives the pod its place while it changes from what the one object asks to what the other does: of each resource
+// it takes the larger amount.
+func (l *Ledger) TakeBoth(pod, other *v1.Pod) {
 	l.Release(pod.UID)
 	if l.pods == nil {
 		l.pods, l.used, l.ports = map[model.UID]taken{}, amounts{}, map[port]int{}
 	}
 	t := taken{requests(pod), hostPorts(pod)}
+	if other != pod {
+		for name, n := range requests(other) {
+			t.amounts[name] = max(t.amounts[name], n)
+		}
+	}
 	l.pods[pod.UID] = t
 	for name, n := range t.amounts {
 		l.used[name] += n

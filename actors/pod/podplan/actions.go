@@ -19,10 +19,24 @@ type (
 	// Release gives the place back.
 	Release struct{}
 	// WantCgroup, DropCgroup, WantVolumes, DropVolumes go to their owners; they may be repeated.
-	WantCgroup  struct{}
+	//
+	// A pod's cgroup gets what Pod promises, and no less than AtLeast (nil for none) while containers still have that.
+	WantCgroup struct {
+		Pod, AtLeast *v1.Pod
+		Seq          uint64
+	}
 	DropCgroup  struct{}
 	WantVolumes struct{}
 	DropVolumes struct{}
+	// AskResize asks the node to promise what the spec asks now; answered by podmsg.Resized or podmsg.ResizePending.
+	AskResize struct{}
+	// LookMemory reads what the pod and these containers use; answered by podmsg.MemoryUsage.
+	LookMemory struct {
+		Gen        uint64
+		Containers []model.ContainerID
+	}
+	// RecordActuated tells the node what the containers were last given.
+	RecordActuated struct{ Actuated *model.Allocation }
 	// DropImages takes back pulls that only this pod waits for.
 	DropImages struct{}
 	// RunSandbox makes a sandbox and reads its status.
@@ -74,26 +88,29 @@ type (
 	}
 )
 
-func (Admit) podAction()         {}
-func (Release) podAction()       {}
-func (WantCgroup) podAction()    {}
-func (DropCgroup) podAction()    {}
-func (WantVolumes) podAction()   {}
-func (DropVolumes) podAction()   {}
-func (DropImages) podAction()    {}
-func (RunSandbox) podAction()    {}
-func (ReadSandbox) podAction()   {}
-func (StopSandbox) podAction()   {}
-func (RemoveSandbox) podAction() {}
-func (Look) podAction()          {}
-func (RemoveDirs) podAction()    {}
-func (Cancel) podAction()        {}
-func (Spawn) podAction()         {}
-func (Tell) podAction()          {}
-func (Delete) podAction()        {}
-func (Finish) podAction()        {}
-func (SetTimer) podAction()      {}
-func (Event) podAction()         {}
+func (Admit) podAction()          {}
+func (Release) podAction()        {}
+func (WantCgroup) podAction()     {}
+func (DropCgroup) podAction()     {}
+func (WantVolumes) podAction()    {}
+func (DropVolumes) podAction()    {}
+func (AskResize) podAction()      {}
+func (LookMemory) podAction()     {}
+func (RecordActuated) podAction() {}
+func (DropImages) podAction()     {}
+func (RunSandbox) podAction()     {}
+func (ReadSandbox) podAction()    {}
+func (StopSandbox) podAction()    {}
+func (RemoveSandbox) podAction()  {}
+func (Look) podAction()           {}
+func (RemoveDirs) podAction()     {}
+func (Cancel) podAction()         {}
+func (Spawn) podAction()          {}
+func (Tell) podAction()           {}
+func (Delete) podAction()         {}
+func (Finish) podAction()         {}
+func (SetTimer) podAction()       {}
+func (Event) podAction()          {}
 
 // names lists the containers of a pod in start order: init containers and sidecars as the spec has them, then app
 // containers, then ephemeral ones.

@@ -14,6 +14,7 @@ import (
 func (p *plan) decide() {
 	s := p.s
 	p.triggers()
+	p.show()
 	if s.End != nil {
 		p.ending()
 		return
@@ -34,6 +35,7 @@ func (p *plan) decide() {
 		return
 	case AdmissionGranted:
 	}
+	p.resize()
 	p.holdings()
 	p.prefetch()
 	if s.Round == nil {
@@ -131,18 +133,21 @@ func (p *plan) end(why EndReason, reason, message string, graceSeconds *int64, c
 // holdings asks for what other actors own, again when the object changed.
 func (p *plan) holdings() {
 	s := p.s
-	if s.WantedPod == s.Pod {
+	target := p.cgroupTarget()
+	if s.WantedPod == s.Pod && target == s.CgroupOf {
 		return
 	}
-	first := s.WantedPod == nil
-	if first || wantsChange(s.WantedPod, s.Pod) {
+	changed := s.WantedPod == nil || wantsChange(s.WantedPod, s.Pod)
+	if changed || target != s.CgroupOf {
 		if s.Cgroup == None {
 			s.Cgroup = Asked
 		}
+		p.wantCgroup(target)
+	}
+	if changed {
 		if s.Volumes == None {
 			s.Volumes = Asked
 		}
-		p.do(WantCgroup{})
 		p.do(WantVolumes{})
 	}
 	s.WantedPod = s.Pod
@@ -152,6 +157,8 @@ func (p *plan) holdings() {
 func (p *plan) askAgain() {
 	s := p.s
 	s.WantedPod = nil
+	s.Resize.Forgotten()
+	s.Deleted = false
 	if s.Admission == AdmissionAsked {
 		s.Admission = NotAsked
 	} else if s.Placed {
@@ -266,6 +273,7 @@ func (p *plan) timer() {
 		due(s.Failure.RetryAt)
 	}
 	if s.End == nil {
+		due(s.Resize.RetryAt)
 		due(s.deadline())
 	} else {
 		due(s.forceAt())

@@ -11,17 +11,15 @@ import (
 	"github.com/troupe-dev/troupe/messages/podmsg"
 )
 
-// desired takes a newer object and passes it on to the containers.
+// desired takes a newer object; show passes it on to the containers.
 func (p *plan) desired(pod *v1.Pod) {
 	s := p.s
-	s.Pod = pod
+	s.setPod(pod)
 	if !s.Listed {
 		return
 	}
 	for _, name := range names(pod) {
-		if _, known := s.Views[name]; known {
-			p.do(Tell{Name: name, Event: containermsg.Desired{Pod: pod}})
-		} else {
+		if _, known := s.Views[name]; !known {
 			p.spawn(name, []model.Container{}) // an ephemeral container was added
 		}
 	}
@@ -93,6 +91,7 @@ func (p *plan) look(e podmsg.Look) {
 	}
 	if !s.Listed {
 		s.Listed = true
+		s.Shown = s.Run // they are made from it
 		s.Adopted = !s.terminalInAPI() && s.running(byName)
 		for _, name := range names(s.Pod) {
 			p.spawn(name, byName[name])
@@ -106,7 +105,7 @@ func (p *plan) look(e podmsg.Look) {
 		}
 		if s.Unseen[name] {
 			delete(s.Unseen, name)
-			p.do(Tell{Name: name, Event: containermsg.Desired{Pod: s.Pod}})
+			p.do(Tell{Name: name, Event: containermsg.Desired{Pod: s.Shown}})
 			s.Told[name]++
 			s.Floor[name] = s.Told[name]
 			p.do(Tell{Name: name, Event: containermsg.Look{Instances: byName[name], At: e.At, Seq: s.Told[name]}})

@@ -30,7 +30,7 @@ const (
 // New is the state of a pod that a source has just assigned.
 func New(pod *v1.Pod, static bool) State {
 	s := State{
-		Pod: pod, Static: static,
+		Pod: pod, Run: pod, Shown: pod, Static: static,
 		Views: map[string]model.ContainerView{}, Told: map[string]uint64{}, Floor: map[string]uint64{}, Granted: map[string]model.SandboxID{}, Revoked: map[string]time.Time{},
 		Stopped: map[model.SandboxID]bool{}, Removed: map[model.SandboxID]bool{}, Unseen: map[string]bool{},
 	}
@@ -74,7 +74,11 @@ func (p *plan) fold(ev podmsg.Event) {
 	case podmsg.Desired:
 		p.desired(e.Pod)
 	case podmsg.StatusSeen:
-		s.Pod = e.Pod
+		known := s.Shown == s.Run
+		s.setPod(e.Pod)
+		if known {
+			s.Shown = s.Run // nothing that a container is made from has changed
+		}
 	case podmsg.SourceGone:
 		s.Gone = true
 	case podmsg.Gate:
@@ -85,14 +89,18 @@ func (p *plan) fold(ev podmsg.Event) {
 			if s.StartTime.IsZero() {
 				s.StartTime = p.now
 			}
+			p.resizeEvent(e)
 		}
+	case podmsg.Resized, podmsg.ResizePending, podmsg.MemoryUsage:
+		p.resizeEvent(ev)
 	case podmsg.Refused:
 		if s.Admission != AdmissionGranted {
 			s.Admission = AdmissionRefused
 			p.end(EndRefused, e.Reason, e.Message, nil, nil)
 		}
 	case podmsg.CgroupReady:
-		if s.Cgroup == Asked || s.Cgroup == Held {
+		if (s.Cgroup == Asked || s.Cgroup == Held) && (e.Seq == 0 || e.Seq == s.CgroupSeq) {
+			s.CgroupSeen, s.CgroupPod = s.CgroupSeq, s.cgroupWanted
 			s.Cgroup, s.CgroupParent, s.CgroupErr = Held, e.Parent, ""
 		}
 	case podmsg.CgroupFailed:
@@ -123,6 +131,7 @@ func (p *plan) fold(ev podmsg.Event) {
 		p.askAgain()
 	case podmsg.ChildRestarted:
 		if _, known := s.Views[e.Name]; known {
+			s.Resize.Lost(e.Name)
 			delete(s.Granted, e.Name)
 			delete(s.Revoked, e.Name)
 			s.Unseen[e.Name] = true

@@ -16,6 +16,7 @@ import (
 
 	v1 "k8s.io/api/core/v1"
 
+	"github.com/troupe-dev/troupe/actors/pod/resizeplan"
 	"github.com/troupe-dev/troupe/messages/model"
 	"github.com/troupe-dev/troupe/messages/podmsg"
 )
@@ -106,6 +107,10 @@ type Failure struct {
 // State is all that a pod's plan knows.
 type State struct {
 	Pod *v1.Pod
+	// Run is Pod with the resources that the node has promised, Shown the one that the containers know. Resize is what lies
+	// between promise and spec.
+	Run, Shown *v1.Pod
+	Resize     resizeplan.State
 	// Static: the pod comes from a file, a URL or is embedded; no API object decides its end.
 	Static bool
 	// Orphan: no source knows it, only the runtime.
@@ -121,9 +126,14 @@ type State struct {
 	Cgroup       Grip
 	CgroupParent string
 	CgroupErr    string
-	Volumes      Grip
-	Mounts       map[string]model.VolumeMount
-	VolumesErr   string
+	// CgroupSeq numbers the Wants, CgroupSeen is the newest that was answered; CgroupOf is what the newest asked for.
+	CgroupSeq, CgroupSeen uint64
+	CgroupOf              cgroupOf
+	// CgroupPod is the pod that the cgroup was made from; nil before it was.
+	CgroupPod, cgroupWanted *v1.Pod
+	Volumes                 Grip
+	Mounts                  map[string]model.VolumeMount
+	VolumesErr              string
 	// WantedPod is the object that cgroup and volumes were last asked for.
 	WantedPod *v1.Pod
 	Placed    bool // the ledger holds our place
@@ -279,8 +289,11 @@ func (s *State) cleanAll() bool {
 	return s.DirsGone
 }
 
-// acked: the API holds what we last said.
-func (s *State) acked() bool { return s.PubGen > 0 && s.AckedGen >= s.PubGen }
+// acked: the API holds what we last said. A static pod that was withdrawn does not wait for that: it may be the API server
+// itself that ends, and its next version that waits for its place.
+func (s *State) acked() bool {
+	return s.Static && s.Gone || s.PubGen > 0 && s.AckedGen >= s.PubGen
+}
 
 // terminalInAPI says whether the API's phase cannot change any more.
 func (s *State) terminalInAPI() bool {

@@ -265,7 +265,7 @@ func (s *State) finish(f Facts) []Action {
 
 // Settling says that every container has what is promised, so that the pod's cgroup may be just that.
 func (s *State) Settling(f Facts) bool {
-	return !s.Resizing || len(s.changes(f)) == 0 && s.Update == nil && len(s.Restarting) == 0
+	return len(s.changes(f)) == 0 && s.Update == nil && len(s.Restarting) == 0
 }
 
 // record tells the node what has been carried out when it is news.

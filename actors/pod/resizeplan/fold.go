@@ -168,3 +168,12 @@ func podText(pod *v1.Pod) string { return fmt.Sprintf("%s_%s(%s)", pod.Name, pod
 func (s *State) Actuated() *model.Allocation {
 	return &model.Allocation{Containers: s.Given, Pod: s.Level}
 }
+
+// Lost: a container's actor was rebuilt from nothing, so what it was told is told again.
+func (s *State) Lost(name string) {
+	if s.Update != nil && s.Update.Name == name {
+		s.Update = nil
+	}
+	delete(s.Restarting, name)
+	delete(s.Heard, name)
+}

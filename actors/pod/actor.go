@@ -41,7 +41,7 @@ type Deps struct {
 	Pods      messages.Sink // the parent
 	Sandboxes *SandboxBuilder
 	// Memory tells whether a memory limit may sink; nil: it always may.
-	Memory Memory
+	Memory    Memory
 	Container *container.Deps
 	// Published is told of every new status, for the server and the CLI.
 	Published Published
@@ -130,6 +130,9 @@ func (a *Actor) step(c *spawn.Cell, ev podmsg.Event) {
 			a.deps.Observer.StatusAcknowledged(now.Sub(a.published))
 		}
 	}
+	if _, ok := ev.(podmsg.OwnerRestarted); ok {
+		a.built = false // what was told may be lost: it is told again
+	}
 	before := podplan.StageOf(&a.state)
 	var acts []podplan.Action
 	a.state, acts = podplan.Next(a.state, now, ev)
@@ -158,8 +161,8 @@ func (a *Actor) step(c *spawn.Cell, ev podmsg.Event) {
 
 // publish builds the status and passes it on when a reader could see a difference.
 func (a *Actor) publish(c *spawn.Cell, now time.Time) {
-	if !a.state.Listed || a.state.Admission == podplan.NotAsked && a.state.End == nil {
-		a.seen() // nothing is said of a pod before anything is known of it
+	if podstatus.Premature(&a.state, &a.status) {
+		a.seen()
 		return
 	}
 	st := podstatus.Build(&a.state, a.deps.StatusNode(), &a.status, now)

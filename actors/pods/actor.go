@@ -28,8 +28,15 @@ type Deps struct {
 	Volumes messages.Sink
 	// Node is told which pods there are once all are known (nodemsg.Sweep); nil: nobody.
 	Node messages.Sink
+	// Mirrors is told which static pods have their turn (sourcemsg); nil: nobody.
+	Mirrors messages.Sink
 	// Synced is told once, when the runtime was listed and every source has delivered; it must not block.
 	Synced func()
+	// Past outlives the actor's incarnations; nil for one that is never built anew.
+	Past *Past
+	// Vanished is told of a pod of an earlier incarnation that no source names any more and of which nothing runs: what
+	// others keep for it may go. It must not block. May be nil.
+	Vanished func(model.UID)
 }
 
 // Config names the sources that have to deliver once before anything is started or ended.
@@ -43,8 +50,8 @@ type Actor struct {
 	gate    podmsg.Gate
 	// unclaimed is what the runtime shows of pods that no source has named yet.
 	unclaimed map[model.UID]model.PodObserved
-	seq       model.Incarnation
 	swept     bool
+	statics   statics
 }
 
 type entry struct {
@@ -57,11 +64,18 @@ type entry struct {
 	gone   bool
 	// next waits for this incarnation's end.
 	next *podsmsg.Assigned
+	seen view
 }
 
 // New makes the shell.
 func New(deps Deps, cfg Config) *Actor {
-	a := &Actor{deps: deps, pods: map[model.UID]*entry{}, pending: map[string]struct{}{}, unclaimed: map[model.UID]model.PodObserved{}}
+	if deps.Mirrors == nil {
+		deps.Mirrors = messages.Nowhere
+	}
+	if deps.Past == nil {
+		deps.Past = NewPast()
+	}
+	a := &Actor{deps: deps, statics: newStatics(), pods: map[model.UID]*entry{}, pending: map[string]struct{}{}, unclaimed: map[model.UID]model.PodObserved{}}
 	for _, s := range cfg.Sources {
 		a.pending[s] = struct{}{}
 	}
@@ -75,15 +89,10 @@ func (a *Actor) Receive(c *spawn.Cell, msg any) {
 	case podsmsg.Assigned:
 		a.assigned(c, m)
 	case podsmsg.Removed:
-		if e := a.pods[m.UID]; e != nil && e.source == m.Source {
-			e.next = nil
-			if !e.gone {
-				e.gone = true
-				e.ref.Tell(podmsg.SourceGone{})
-			}
-		}
+		a.removed(m)
 	case podsmsg.SourceSynced:
 		delete(a.pending, m.Source)
+		a.staticsKnown()
 		if len(a.pending) == 0 && !a.gate.SourcesReady {
 			a.gate.SourcesReady = true
 			a.open()
@@ -118,6 +127,9 @@ func (a *Actor) Receive(c *spawn.Cell, msg any) {
 // assigned routes the newest object to its pod, making the actor when there is none. An object that comes while an
 // earlier life of its UID, or another static pod of its name, is still ending waits its turn.
 func (a *Actor) assigned(c *spawn.Cell, m podsmsg.Assigned) {
+	if isStatic(m.Source) && !a.static(c, &m) {
+		return
+	}
 	uid := m.Pod.UID
 	e := a.pods[uid]
 	if e != nil && (e.gone || e.orphan) {
@@ -126,6 +138,7 @@ func (a *Actor) assigned(c *spawn.Cell, m podsmsg.Assigned) {
 	}
 	if e != nil {
 		e.newest.set(m.Pod)
+		a.staticRuns(e)
 		if m.StatusOnly {
 			e.ref.Tell(podmsg.StatusSeen{Pod: m.Pod})
 		} else {
@@ -133,7 +146,7 @@ func (a *Actor) assigned(c *spawn.Cell, m podsmsg.Assigned) {
 		}
 		return
 	}
-	if m.Source == "file" || m.Source == "http" {
+	if isStatic(m.Source) {
 		if before := a.sameName(m.Pod); before != nil {
 			before.next = &m
 			return
@@ -142,19 +155,26 @@ func (a *Actor) assigned(c *spawn.Cell, m podsmsg.Assigned) {
 	a.spawn(c, m.Pod, m.Source, false)
 }
 
-// sameName is a pod of another UID with the same full name that has not ended yet: static pods take turns.
-func (a *Actor) sameName(pod *v1.Pod) *entry {
-	for uid, e := range a.pods {
-		if p := e.newest.get(); uid != pod.UID && e.static && p.Name == pod.Name && p.Namespace == pod.Namespace {
-			return e
+// removed tells a pod that its source has dropped it; one that still waits for its turn is forgotten.
+func (a *Actor) removed(m podsmsg.Removed) {
+	uid := a.statics.own(m.UID)
+	e := a.pods[uid]
+	if e == nil || e.source != m.Source {
+		if isStatic(m.Source) {
+			a.dropWaiting(uid)
 		}
+		return
 	}
-	return nil
+	e.next = nil
+	if !e.gone {
+		e.gone = true
+		a.staticRuns(e)
+		e.ref.Tell(podmsg.SourceGone{})
+	}
 }
 
 func (a *Actor) spawn(c *spawn.Cell, pod *v1.Pod, source string, orphan bool) {
-	a.seq++
-	e := &entry{inc: a.seq, newest: newLatest(pod), source: source, static: (source == "file" || source == "http") && !orphan, orphan: orphan}
+	e := &entry{inc: a.deps.Past.next(pod.UID), newest: newLatest(pod), source: source, static: isStatic(source), orphan: orphan}
 	a.pods[pod.UID] = e
 	static, inc := e.static, e.inc
 	e.ref = c.Child(string(pod.UID), "pod", func(k *spawn.Cell) spawn.Receiver {
@@ -165,12 +185,13 @@ func (a *Actor) spawn(c *spawn.Cell, pod *v1.Pod, source string, orphan bool) {
 		e.ref.Tell(podmsg.Look{Observed: a.unclaimed[pod.UID], At: time.Now()})
 		delete(a.unclaimed, pod.UID)
 	}
-	e.ref.Tell(a.gate)
+	e.ref.Tell(a.gateOf(e))
+	a.staticRuns(e)
 }
 
 func (a *Actor) open() {
 	for _, e := range a.pods {
-		e.ref.Tell(a.gate)
+		e.ref.Tell(a.gateOf(e))
 	}
 }
 
@@ -188,7 +209,12 @@ func (a *Actor) listed(c *spawn.Cell, m podsmsg.Listed) {
 		}
 	}
 	for uid, e := range a.pods {
-		e.ref.Tell(podmsg.Look{Observed: m.Pods[uid], Epoch: m.Epoch, At: m.At})
+		if seen := m.Pods[uid]; e.seen.news(m.Epoch, seen, uid) {
+			e.ref.Tell(podmsg.Look{Observed: seen, Epoch: m.Epoch, At: m.At})
+		}
+	}
+	if first {
+		a.release(c)
 	}
 	a.claim(c)
 }
@@ -202,11 +228,7 @@ func (a *Actor) claim(c *spawn.Cell) {
 		if uid == "" {
 			continue
 		}
-		klog.InfoS("Ending a pod that no source knows", "pod", klog.KRef(seen.Namespace, seen.Name), "podUID", uid)
-		orphan := stranger(seen)
-		a.spawn(c, orphan, "orphan", true)
-		a.pods[uid].gone = true
-		a.pods[uid].ref.Tell(podmsg.SourceGone{})
+		a.endOrphan(c, seen)
 	}
 	if a.swept {
 		return
@@ -221,9 +243,20 @@ func (a *Actor) claim(c *spawn.Cell) {
 		a.deps.Node.Tell(nodemsg.Sweep{Owned: owned})
 	}
 	a.deps.Volumes.Tell(volumemsg.Sweep{Owned: owned})
+	a.deps.Past.vanish(a.pods, a.deps.Vanished)
 	if a.deps.Synced != nil {
 		a.deps.Synced()
 	}
+}
+
+// endOrphan ends what the runtime shows of a pod that no source knows.
+func (a *Actor) endOrphan(c *spawn.Cell, seen model.PodObserved) *entry {
+	klog.InfoS("Ending a pod that no source knows", "pod", klog.KRef(seen.Namespace, seen.Name), "podUID", seen.UID)
+	a.spawn(c, stranger(seen), "orphan", true)
+	e := a.pods[seen.UID]
+	e.gone = true
+	e.ref.Tell(podmsg.SourceGone{})
+	return e
 }
 
 func (a *Actor) ended(c *spawn.Cell, m podsmsg.Ended) {
@@ -232,7 +265,9 @@ func (a *Actor) ended(c *spawn.Cell, m podsmsg.Ended) {
 		return
 	}
 	delete(a.pods, m.UID)
+	a.deps.Past.ended(m.UID)
 	c.StopChild(e.ref)
+	a.staticEnded(m.UID, e)
 	if e.next != nil {
 		a.assigned(c, *e.next)
 	}
@@ -244,7 +279,7 @@ func (a *Actor) restarted(m spawn.Restarted) {
 	if e == nil {
 		return
 	}
-	e.ref.Tell(a.gate)
+	e.ref.Tell(a.gateOf(e))
 	if e.gone {
 		e.ref.Tell(podmsg.SourceGone{})
 	}

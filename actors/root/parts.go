@@ -58,7 +58,7 @@ func podParts(a *Agent, d Deps, cfg Config, host *Host, objects volume.Objects, 
 		boxes.Classes = catalog.Classes{Client: d.Main}
 	}
 	deps := &pod.Deps{
-		Runtime: d.Runtime, Runner: a.Runner, Recorder: recorder, Node: &a.refs.node, Cgroups: &a.refs.cgroups, Volumes: &a.refs.volumes, Node: &a.refs.node,
+		Runtime: d.Runtime, Runner: a.Runner, Recorder: recorder, Node: &a.refs.node, Cgroups: &a.refs.cgroups, Volumes: &a.refs.volumes,
 		Images: &a.refs.images, Status: &a.refs.status, Pods: &a.refs.pods, Sandboxes: boxes, Published: a.Table,
 		Container: &container.Deps{Runtime: d.Runtime, Runner: a.Runner, Images: &a.refs.images, Recorder: recorder, Builder: builder, Hooks: runs, Probes: runs, Observer: d.Observer},
 		Observer:  d.Observer,
@@ -77,13 +77,20 @@ func period(k *kubeletconfig.KubeletConfiguration) uint64 {
 }
 
 func (a *Agent) podsProducer(cfg Config, d Deps, deps *pod.Deps, pc pod.Config) func(*spawn.Cell) spawn.Receiver {
-	closed := false
+	closed, past := false, pods.NewPast()
 	return func(*spawn.Cell) spawn.Receiver {
 		return pods.New(pods.Deps{
-			Spawn: func(_ *spawn.Cell, newest func() *v1.Pod, static, orphan bool, inc model.Incarnation) spawn.Receiver {
-				return pod.New(deps, pc, newest(), static, orphan, inc)
+			Spawn: func(k *spawn.Cell, newest func() *v1.Pod, static, orphan bool, inc model.Incarnation) spawn.Receiver {
+				p := newest()
+				if shown, ok := a.Table.ByUID(p.UID); ok && k.Incarnation() > 1 {
+					with := *p // what the pod said last is newer than what its source has given back
+					with.Status = shown.Status
+					p = &with
+				}
+				return pod.New(deps, pc, p, static, orphan, inc)
 			},
-			Cgroups: &a.refs.cgroups, Volumes: &a.refs.volumes,
+			Past: past, Vanished: a.vanished,
+			Cgroups: &a.refs.cgroups, Volumes: &a.refs.volumes, Node: &a.refs.node, Mirrors: &a.refs.mirrors,
 			Synced: func() {
 				if !closed {
 					closed = true

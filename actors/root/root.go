@@ -19,6 +19,7 @@ import (
 
 	"github.com/troupe-dev/troupe/actors/cgroup"
 	"github.com/troupe-dev/troupe/actors/image"
+	"github.com/troupe-dev/troupe/actors/mirror"
 	"github.com/troupe-dev/troupe/actors/node"
 	"github.com/troupe-dev/troupe/actors/object"
 	"github.com/troupe-dev/troupe/actors/pods"
@@ -27,6 +28,7 @@ import (
 	"github.com/troupe-dev/troupe/actors/source/catalog"
 	"github.com/troupe-dev/troupe/actors/source/embedded"
 	"github.com/troupe-dev/troupe/actors/source/file"
+	"github.com/troupe-dev/troupe/actors/source/http"
 	"github.com/troupe-dev/troupe/actors/status"
 	"github.com/troupe-dev/troupe/actors/status/eventsink"
 	"github.com/troupe-dev/troupe/actors/volume"
@@ -34,8 +36,6 @@ import (
 	"github.com/troupe-dev/troupe/cgroups"
 	"github.com/troupe-dev/troupe/cri"
 	"github.com/troupe-dev/troupe/messages/observe"
-	"github.com/troupe-dev/troupe/messages/podmsg"
-	"github.com/troupe-dev/troupe/messages/podsmsg"
 	"github.com/troupe-dev/troupe/supervisor/registry"
 	"github.com/troupe-dev/troupe/supervisor/runner"
 	"github.com/troupe-dev/troupe/supervisor/spawn"
@@ -58,6 +58,8 @@ type Deps struct {
 	Tap func(*v1.Event)
 	// Observer is told figures; nil ignores them.
 	Observer observe.Observer
+	// Wrap is spawn.Config.Wrap, for tests.
+	Wrap func(*spawn.Cell, spawn.Receiver) spawn.Receiver
 	// Static objects that embedded pods refer to; used without an API server.
 	Objects []any
 }
@@ -101,11 +103,12 @@ type Agent struct {
 	running sync.WaitGroup
 	synced  chan struct{}
 	refs    refs
+	again   again
 	save    func() error // what is kept on disk, once no actor runs
 }
 
 // refs are the addresses of the actors at the top of the tree.
-type refs struct{ status, node, images, cgroups, volumes, pods, runtime, userns late }
+type refs struct{ status, node, images, cgroups, volumes, pods, runtime, mirrors, userns late }
 
 // Start builds the tree and returns when every actor has its address; the node becomes ready by itself. It fails for what
 // cannot get better by waiting.
@@ -122,7 +125,7 @@ func Start(ctx context.Context, d Deps, cfg Config) (*Agent, error) {
 	a.Runner = runner.New(runner.Config{OnPanic: func(p runner.Panic) {
 		d.Logger.Error(errors.New("panic"), "A call panicked", "op", p.Op, "owner", p.Owner, "value", fmt.Sprint(p.Value), "stack", string(p.Stack))
 	}})
-	a.System = spawn.NewSystem(spawn.Config{Logger: d.Logger, Registry: registry.New(), OnRootRestarted: a.rootRestarted})
+	a.System = spawn.NewSystem(spawn.Config{Logger: d.Logger, Registry: registry.New(), OnRootRestarted: a.rootRestarted, OnQuarantine: a.quarantined, Wrap: d.Wrap})
 	driver, err := cgroupDriver(ctx, d, cfg)
 	if err != nil {
 		cancel()
@@ -147,6 +150,10 @@ func Start(ctx context.Context, d Deps, cfg Config) (*Agent, error) {
 	recorder := a.Events.Recorder()
 
 	a.refs.status.set(a.System.Root("status", status.Kind, a.Status.Producer))
+	if d.Main != nil {
+		m := mirror.New(mirror.Deps{Client: d.Main, Runner: a.Runner, Names: a.Table, Logger: d.Logger}, mirror.Config{NodeName: cfg.NodeName})
+		a.refs.mirrors.set(a.System.Root("mirrors", mirror.Kind, m.Producer))
+	}
 	n, err := a.newNode(d, cfg, host)
 	if err != nil {
 		cancel()
@@ -189,13 +196,25 @@ func (a *Agent) sources(ctx context.Context, d Deps, cfg Config, services *catal
 		a.running.Go(func() { services.Run(ctx) })
 	}
 	if d.Main != nil {
-		s := api.New(api.Deps{Client: d.Main, Pods: &a.refs.pods, Status: &a.refs.status, Mirrors: &a.refs.status, Logger: d.Logger}, api.Config{NodeName: cfg.NodeName})
+		s := api.New(api.Deps{Client: d.Main, Pods: &a.refs.pods, Status: &a.refs.status, Mirrors: &a.refs.mirrors, Logger: d.Logger}, api.Config{NodeName: cfg.NodeName})
+		a.again.add(s.Resend)
+		a.running.Go(func() { s.Run(ctx) })
+	}
+	if a.Source != nil {
+		a.again.add(a.Source.Resend)
+	}
+	if k := cfg.Kubelet; k.StaticPodURL != "" {
+		s := http.New(http.Deps{Pods: &a.refs.pods, Logger: d.Logger}, http.Config{
+			URL: k.StaticPodURL, Header: k.StaticPodURLHeader, NodeName: cfg.NodeName, Period: k.HTTPCheckFrequency.Duration, AllowAPIReferences: cfg.AllowAPIReferers,
+		})
+		a.again.add(s.Resend)
 		a.running.Go(func() { s.Run(ctx) })
 	}
 	if cfg.Kubelet.StaticPodPath != "" {
 		s := file.New(file.Deps{Pods: &a.refs.pods, Logger: d.Logger}, file.Config{
 			Path: cfg.Kubelet.StaticPodPath, NodeName: cfg.NodeName, Rescan: cfg.Kubelet.FileCheckFrequency.Duration, AllowAPIReferences: cfg.AllowAPIReferers,
 		})
+		a.again.add(s.Resend)
 		a.running.Go(func() { s.Run(ctx) })
 	}
 }
@@ -209,15 +228,13 @@ func sourceNames(d Deps, cfg Config) []string {
 	if cfg.Kubelet.StaticPodPath != "" {
 		out = append(out, file.Name)
 	}
+	if cfg.Kubelet.StaticPodURL != "" {
+		out = append(out, http.Name)
+	}
 	if cfg.Embedded {
 		out = append(out, embedded.Name)
 	}
 	return out
-}
-
-// rootRestarted makes pods ask again what the rebuilt actor has forgotten.
-func (a *Agent) rootRestarted(m spawn.Restarted) {
-	a.refs.pods.Tell(podsmsg.ToAll{Event: podmsg.OwnerRestarted{}})
 }
 
 // Synced is closed when the runtime was listed and every source has delivered once.

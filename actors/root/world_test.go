@@ -24,6 +24,7 @@ import (
 	"github.com/troupe-dev/troupe/cri/remote"
 	"github.com/troupe-dev/troupe/cri/sim"
 	"github.com/troupe-dev/troupe/messages/model"
+	"github.com/troupe-dev/troupe/supervisor/spawn"
 )
 
 // world is a node for fault tests: a simulated runtime, a store that stands for the API server's objects, and whole agents
@@ -39,6 +40,7 @@ type world struct {
 	rec     *proxy.Recorder
 	agent   *life
 	tap     func(*v1.Event)
+	wrap    func(*spawn.Cell, spawn.Receiver) spawn.Receiver
 	latency sim.Latency
 
 	mu    sync.Mutex
@@ -67,7 +69,7 @@ type life struct {
 }
 
 // inWorld runs a test in virtual time. At its end the agent is stopped and the records are checked.
-func inWorld(t *testing.T, latency sim.Latency, test func(w *world)) {
+func inWorld(t *testing.T, latency sim.Latency, test func(w *world), options ...func(*world)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		dir, err := os.MkdirTemp("", "troupe-root")
@@ -92,6 +94,9 @@ func inWorld(t *testing.T, latency sim.Latency, test func(w *world)) {
 			w.srv.Stop()
 			time.Sleep(time.Minute) // the actor library's last goroutines
 		}()
+		for _, o := range options {
+			o(w)
+		}
 		w.start()
 		test(w)
 		w.check()
@@ -119,7 +124,7 @@ func (w *world) start() {
 	ctx, cancel := context.WithCancel(context.Background())
 	l.end = cancel
 	l.Agent, err = Start(ctx, Deps{
-		Runtime: wrapped, Images: wrapped, Logger: w.logger(), Applier: w.groups, Tap: w.tap,
+		Runtime: wrapped, Images: wrapped, Logger: w.logger(), Applier: w.groups, Tap: w.tap, Wrap: w.wrap,
 		Changed: func(pod *v1.Pod, gone bool) {
 			if !l.dead.Load() {
 				w.changed(pod, gone)
@@ -251,6 +256,7 @@ func (w *world) changed(p *v1.Pod, gone bool) {
 		f.readyAt = append(f.readyAt, now)
 	}
 	if before && !after {
+		debugFlip(w, old, p)
 		f.unreadyAt = append(f.unreadyAt, now)
 	}
 	was, is := old.Status.Phase, p.Status.Phase
@@ -262,6 +268,13 @@ func (w *world) changed(p *v1.Pod, gone bool) {
 			f.faults = append(f.faults, fmt.Sprintf("restart count of %s fell from %d to %d", c.Name, n, c.RestartCount))
 		}
 		f.restarts[c.Name] = c.RestartCount
+	}
+	for _, c := range p.Status.ContainerStatuses {
+		for _, o := range old.Status.ContainerStatuses {
+			if c.Name == o.Name && c.ContainerID == o.ContainerID && c.State.Running != nil && o.State.Running != nil && !c.State.Running.StartedAt.Equal(&o.State.Running.StartedAt) {
+				f.faults = append(f.faults, fmt.Sprintf("%s began at %s, and then at %s", c.Name, o.State.Running.StartedAt, c.State.Running.StartedAt))
+			}
+		}
 	}
 	next := *old
 	next.Status = *p.Status.DeepCopy()
@@ -289,7 +302,9 @@ func (w *world) get(uid model.UID) *v1.Pod {
 func (w *world) fact(uid model.UID) fact {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return *w.facts[uid]
+	f := *w.facts[uid]
+	f.restarts = maps.Clone(f.restarts)
+	return f
 }
 
 func (w *world) ready(uid model.UID) bool {
@@ -448,4 +463,17 @@ func TestMain(m *testing.M) {
 	klog.LogToStderr(false)
 	klog.SetOutput(io.Discard)
 	os.Exit(m.Run())
+}
+
+// debugFlip logs the newest statuses around a flip; for a person who looks into a failure.
+func debugFlip(w *world, old, p *v1.Pod) {
+	fmt.Fprintf(&w.words, "%s flip of %s\n", time.Now().Format("04:05.000"), p.Name)
+	for _, q := range []*v1.Pod{old, p} {
+		for _, c := range q.Status.Conditions {
+			fmt.Fprintf(&w.words, "   %s=%s %s %s;", c.Type, c.Status, c.Reason, c.Message)
+		}
+		for _, c := range q.Status.ContainerStatuses {
+			fmt.Fprintf(&w.words, "  %s ready=%v started=%v %+v\n", c.Name, c.Ready, c.Started != nil && *c.Started, c.State)
+		}
+	}
 }

@@ -130,6 +130,8 @@ func translate(m runtimemsg.Message) runtimeplan.Event {
 		return runtimeplan.Suspected{Why: text(m.Err), Network: cri.NetworkNotReady(m.Err)}
 	case runtimemsg.Relist:
 		return runtimeplan.RelistAsked{Why: m.Why}
+	case runtimemsg.TellAgain:
+		return runtimeplan.TellAgain{}
 	case runtimemsg.PodCIDR:
 		return runtimeplan.CIDRAsked{CIDR: m.CIDR}
 	case runtimemsg.End:
@@ -184,7 +186,7 @@ func (r *receiver) log(c *spawn.Cell, ev runtimeplan.Event) {
 			r.deps.Log.Error(nil, "Container runtime ended", "pid", e.PID, "how", e.Exit)
 		}
 	case runtimeplan.Started, runtimeplan.Tick, runtimeplan.Checked, runtimeplan.StatusRead, runtimeplan.Listed,
-		runtimeplan.RelistAsked, runtimeplan.CIDRAsked, runtimeplan.CIDRDone, runtimeplan.StopAsked:
+		runtimeplan.RelistAsked, runtimeplan.TellAgain, runtimeplan.CIDRAsked, runtimeplan.CIDRDone, runtimeplan.StopAsked:
 	}
 }
 

@@ -11,11 +11,14 @@ type (
 	Relist struct{ Why string }
 	// PodCIDR is handed to the runtime (UpdateRuntimeConfig).
 	PodCIDR struct{ CIDR string }
+	// TellAgain says that an actor which listens to the runtime's state was rebuilt: it is told, and the runtime listed, again.
+	TellAgain struct{}
 	// End ends a runtime that is a child process, for good. Without one it means nothing.
 	End struct{}
 )
 
-func (Suspect) runtimeMessage() {}
-func (Relist) runtimeMessage()  {}
-func (PodCIDR) runtimeMessage() {}
-func (End) runtimeMessage()     {}
+func (Suspect) runtimeMessage()   {}
+func (Relist) runtimeMessage()    {}
+func (PodCIDR) runtimeMessage()   {}
+func (TellAgain) runtimeMessage() {}
+func (End) runtimeMessage()       {}

@@ -60,6 +60,9 @@ func (c *Cell) start() {
 	if c.receiver == nil {
 		panic("producer made no receiver")
 	}
+	if wrap := c.sys.cfg.Wrap; wrap != nil && c.entry != nil {
+		c.receiver = wrap(c, c.receiver)
+	}
 	if s, ok := c.receiver.(Starter); ok {
 		s.Started(c)
 	}

@@ -45,6 +45,9 @@ type Config struct {
 	// the goroutine of the topmost actor and must not block, nor call Root or Stop.
 	OnRootRestarted func(Restarted)
 	OnRootEnded     func(Ended)
+	// Wrap replaces what a producer made, for tests that inject faults into actors; nil leaves it. The replacement has to
+	// pass Started and Stopping on.
+	Wrap func(c *Cell, r Receiver) Receiver
 }
 
 // System is all actors of one agent.

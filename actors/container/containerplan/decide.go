@@ -66,6 +66,17 @@ func (p *plan) interrupt() {
 			s.StopBy = laterOf(r.Deadline, p.now.Add(minStopGrace))
 			gen := p.begin(containermsg.OpStop, s.Cur.ID)
 			p.do(Stop{Gen: gen, ID: s.Cur.ID, Grace: s.StopBy.Sub(p.now)})
+			return
+		}
+		switch {
+		case !s.HintAt.IsZero() && !p.now.Before(s.HintAt.Add(hintPatience)):
+			// It has probably ended, and the answer of the stop does not come.
+			s.HintAt = time.Time{}
+			p.do(ReadStatus{Gen: p.begin(containermsg.OpStatus, s.Cur.ID), ID: s.Cur.ID})
+		case !p.now.Before(s.stopAgain()):
+			s.StopTries++
+			s.StopBy = p.now.Add(minStopGrace)
+			p.do(Stop{Gen: p.begin(containermsg.OpStop, s.Cur.ID), ID: s.Cur.ID, Grace: minStopGrace})
 		}
 	case containermsg.OpCreate, containermsg.OpStart:
 		if s.Revoke != nil && !p.now.Before(s.patienceEnds()) && !s.Cancelled {
@@ -85,6 +96,11 @@ func (p *plan) interrupt() {
 		}
 	case containermsg.OpNone, containermsg.OpRemove:
 	}
+}
+
+// stopAgain is when a stop that has not answered is tried again beside the one in flight.
+func (s *State) stopAgain() time.Time {
+	return s.StopBy.Add(pace(stopPatience, stopPatienceMax, s.StopTries+1))
 }
 
 // patienceEnds is when a revoked container stops waiting for the call in flight.
@@ -316,7 +332,12 @@ func (p *plan) timer() {
 				due(s.Image.RetryAt)
 			}
 		}
-	case containermsg.OpPostStart, containermsg.OpStop, containermsg.OpRemove, containermsg.OpResize:
+	case containermsg.OpStop:
+		due(s.stopAgain())
+		if !s.HintAt.IsZero() {
+			due(s.HintAt.Add(hintPatience))
+		}
+	case containermsg.OpPostStart, containermsg.OpRemove, containermsg.OpResize:
 	}
 	if !at.Equal(s.Timer) {
 		s.Timer = at

@@ -48,6 +48,8 @@ type (
 	}
 	// RelistAsked asks for a full list.
 	RelistAsked struct{ Why string }
+	// TellAgain says that who was told of the runtime's state has forgotten it.
+	TellAgain struct{}
 	// CIDRAsked is the pod CIDR that the runtime should know.
 	CIDRAsked struct{ CIDR string }
 	// CIDRDone is the end of a SetCIDR. Lost as above; any other error is the runtime's no and is not tried again.
@@ -116,6 +118,7 @@ func (StreamEnded) runtimeEvent() {}
 func (Listed) runtimeEvent()      {}
 func (Suspected) runtimeEvent()   {}
 func (RelistAsked) runtimeEvent() {}
+func (TellAgain) runtimeEvent()   {}
 func (CIDRAsked) runtimeEvent()   {}
 func (CIDRDone) runtimeEvent()    {}
 func (ChildUp) runtimeEvent()     {}

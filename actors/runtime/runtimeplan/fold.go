@@ -1,6 +1,10 @@
 package runtimeplan
 
-import "time"
+import (
+	"time"
+
+	"github.com/troupe-dev/troupe/messages/nodemsg"
+)
 
 // Next folds the event into the state and decides from the whole of it.
 func Next(c Config, s State, now time.Time, ev Event) (State, []Action) {
@@ -46,6 +50,9 @@ func fold(c Config, s State, ev Event) State {
 		}
 	case RelistAsked:
 		s = want(s, e.Why)
+	case TellAgain:
+		s.ToldGate, s.NodeTold, s.ToldNode = Gate{}, false, nodemsg.RuntimeInfo{}
+		s = want(s, "what was listed is forgotten")
 	case CIDRAsked:
 		s.CIDRWanted = e.CIDR
 	case CIDRDone:

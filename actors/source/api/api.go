@@ -42,6 +42,7 @@ type Source struct {
 	deps      Deps
 	config    Config
 	reflector *cache.Reflector
+	sink      *sink
 }
 
 // The pause between two failed attempts to reach the API server: short at first, and never so long that a node stays
@@ -69,8 +70,8 @@ func New(deps Deps, config Config) *Source {
 			return pods.Watch(ctx, o)
 		},
 	}
-	s := &Source{deps: deps, config: config}
-	s.reflector = cache.NewReflectorWithOptions(cache.ToListWatcherWithWatchListSemantics(lw, deps.Client), &v1.Pod{}, newSink(deps, time.Now), cache.ReflectorOptions{
+	s := &Source{deps: deps, config: config, sink: newSink(deps, time.Now)}
+	s.reflector = cache.NewReflectorWithOptions(cache.ToListWatcherWithWatchListSemantics(lw, deps.Client), &v1.Pod{}, s.sink, cache.ReflectorOptions{
 		Logger:  &logger,
 		Name:    "pods of " + config.NodeName,
 		Backoff: &wait.Backoff{Duration: retryFirst, Factor: 2, Jitter: 0.5, Steps: 8, Cap: retryMost},
@@ -80,6 +81,9 @@ func New(deps Deps, config Config) *Source {
 
 // Run lists and watches until ctx ends. A watch that the server closes is resumed where it stopped.
 func (s *Source) Run(ctx context.Context) { s.reflector.RunWithContext(ctx) }
+
+// Resend delivers everything again, to a receiver that has forgotten it. It does not block for long.
+func (s *Source) Resend() { s.sink.resend() }
 
 // Version is the resourceVersion up to which the source has delivered, "" before the first list.
 func (s *Source) Version() string { return s.reflector.LastSyncResourceVersion() }

@@ -3,6 +3,7 @@ package api
 import (
 	"fmt"
 	"maps"
+	"sync"
 	"time"
 
 	v1 "k8s.io/api/core/v1"
@@ -14,11 +15,12 @@ import (
 	"github.com/troupe-dev/troupe/messages/statusmsg"
 )
 
-// sink is the reflector's store. The reflector calls it from one goroutine only, so it has no lock. What it sends are
-// its own copies of the objects' heads (the rest is shared) and is not changed afterwards.
+// sink is the reflector's store. The reflector calls it from one goroutine; the lock is for resend, which another calls.
+// What it sends are its own copies of the objects' heads (the rest is shared) and is not changed afterwards.
 type sink struct {
 	deps   Deps
 	now    func() time.Time
+	mu     sync.Mutex
 	pods   map[key]*v1.Pod
 	synced bool
 }
@@ -46,9 +48,11 @@ func (s *sink) Update(obj any) error { return s.each(obj, s.put) }
 
 // Replace is a whole list: what is not in it is gone. The first one completes the source.
 func (s *sink) Replace(list []any, _ string) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	present := make(map[key]struct{}, len(list))
 	for _, obj := range list {
-		if err := s.each(obj, func(pod *v1.Pod) { present[keyOf(pod)] = struct{}{} }); err != nil {
+		if err := each(obj, func(pod *v1.Pod) { present[keyOf(pod)] = struct{}{} }); err != nil {
 			return err
 		}
 	}
@@ -67,7 +71,30 @@ func (s *sink) Replace(list []any, _ string) error {
 	return nil
 }
 
+// resend delivers everything again, to a receiver that has forgotten it.
+func (s *sink) resend() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, pod := range s.pods {
+		s.deps.Status.Tell(statusmsg.Seen{Pod: pod})
+		if podchange.IsMirror(pod) {
+			s.deps.Mirrors.Tell(sourcemsg.MirrorSeen{Pod: pod})
+		} else {
+			s.deps.Pods.Tell(podsmsg.Assigned{Source: Name, Pod: pod})
+		}
+	}
+	if s.synced {
+		s.deps.Pods.Tell(podsmsg.SourceSynced{Source: Name})
+	}
+}
+
 func (s *sink) each(obj any, do func(*v1.Pod)) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return each(obj, do)
+}
+
+func each(obj any, do func(*v1.Pod)) error {
 	if gone, ok := obj.(cache.DeletedFinalStateUnknown); ok {
 		obj = gone.Obj
 	}

@@ -49,6 +49,7 @@ type Source struct {
 	mu      sync.Mutex
 	pods    map[model.UID]*v1.Pod
 	version uint64
+	synced  bool
 }
 
 // New makes an empty source. Synced has to be called once the pods of the start have been added.
@@ -60,7 +61,24 @@ func New(deps Deps, config Config) *Source {
 }
 
 // Synced says that everything that the node had at start has been added.
-func (s *Source) Synced() { s.deps.Pods.Tell(podsmsg.SourceSynced{Source: Name}) }
+func (s *Source) Synced() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.synced = true
+	s.deps.Pods.Tell(podsmsg.SourceSynced{Source: Name})
+}
+
+// Resend delivers everything again, to a receiver that has forgotten it. It does not block for long.
+func (s *Source) Resend() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, pod := range s.pods {
+		s.deps.Pods.Tell(podsmsg.Assigned{Source: Name, Pod: pod})
+	}
+	if s.synced {
+		s.deps.Pods.Tell(podsmsg.SourceSynced{Source: Name})
+	}
+}
 
 // Add gives the node a pod. The pod is copied, completed and checked; the copy that the node got is returned. A pod
 // without a UID gets a random one. Adding a UID again replaces its spec and metadata.

@@ -59,6 +59,7 @@ type Source struct {
 	files  map[string]manifest
 	sent   map[model.UID]*v1.Pod
 	synced bool
+	again  chan struct{}
 }
 
 // manifest is one file as it was read last.
@@ -79,7 +80,7 @@ func New(deps Deps, config Config) *Source {
 		config.Rescan = DefaultRescan
 	}
 	config.Path = strings.TrimRight(config.Path, string(os.PathSeparator))
-	return &Source{deps: deps, config: config, files: map[string]manifest{}, sent: map[model.UID]*v1.Pod{}}
+	return &Source{deps: deps, config: config, files: map[string]manifest{}, sent: map[model.UID]*v1.Pod{}, again: make(chan struct{}, 1)}
 }
 
 // Run reads until ctx ends.
@@ -106,6 +107,9 @@ func (s *Source) Run(ctx context.Context) {
 			}
 		case <-settled.C:
 			s.Scan()
+		case <-s.again:
+			s.sent, s.synced = map[model.UID]*v1.Pod{}, false
+			s.Scan()
 		case <-rescan.C:
 			if events == nil { // the path did not exist, or its watch broke
 				stop()
@@ -113,6 +117,14 @@ func (s *Source) Run(ctx context.Context) {
 			}
 			s.Scan()
 		}
+	}
+}
+
+// Resend delivers everything again, to a receiver that has forgotten it. It does not block.
+func (s *Source) Resend() {
+	select {
+	case s.again <- struct{}{}:
+	default: // it is about to
 	}
 }
 
@@ -168,7 +180,7 @@ func (s *Source) Scan() {
 		return
 	}
 	known := make(map[string]manifest, len(paths))
-	wanted := make(map[model.UID]*v1.Pod, len(paths))
+	wanted, modified := make(map[model.UID]*v1.Pod, len(paths)), make(map[model.UID]time.Time, len(paths))
 	names := make(map[string]string, len(paths))
 	for _, path := range paths {
 		m, ok := s.read(path)
@@ -185,13 +197,13 @@ func (s *Source) Scan() {
 			continue
 		}
 		names[fullName] = path
-		wanted[m.pod.UID] = m.pod
+		wanted[m.pod.UID], modified[m.pod.UID] = m.pod, m.stat.modified
 	}
 	s.files = known
-	s.tell(wanted)
+	s.tell(wanted, modified)
 }
 
-func (s *Source) tell(wanted map[model.UID]*v1.Pod) {
+func (s *Source) tell(wanted map[model.UID]*v1.Pod, modified map[model.UID]time.Time) {
 	for uid := range s.sent {
 		if wanted[uid] == nil {
 			s.deps.Pods.Tell(podsmsg.Removed{Source: Name, UID: uid})
@@ -199,7 +211,7 @@ func (s *Source) tell(wanted map[model.UID]*v1.Pod) {
 	}
 	for uid, pod := range wanted {
 		if s.sent[uid] != pod {
-			s.deps.Pods.Tell(podsmsg.Assigned{Source: Name, Pod: pod})
+			s.deps.Pods.Tell(podsmsg.Assigned{Source: Name, Pod: pod, Modified: modified[uid]})
 		}
 	}
 	s.sent = wanted

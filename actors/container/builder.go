@@ -20,6 +20,7 @@ import (
 	"github.com/troupe-dev/troupe/actors/container/containerplan"
 	"github.com/troupe-dev/troupe/actors/container/containerspec"
 	"github.com/troupe-dev/troupe/actors/pod/sandboxspec"
+	"github.com/troupe-dev/troupe/actors/source/podchange"
 	"github.com/troupe-dev/troupe/actors/volume/subpath"
 	"github.com/troupe-dev/troupe/cri"
 	"github.com/troupe-dev/troupe/messages/containermsg"
@@ -136,6 +137,7 @@ func (b *Builder) sources(ctx context.Context, pod *v1.Pod, c *v1.Container, fac
 	if pod.Spec.HostNetwork {
 		ips = facts.HostIPs
 	}
+	var err error
 	src := containerspec.Sources{
 		ConfigMaps: map[string]*v1.ConfigMap{}, Secrets: map[string]*v1.Secret{}, PodIPs: ips, HostIPs: facts.HostIPs, Allocatable: facts.Allocatable,
 		Files: func(volume, path, key string) (string, bool, error) { return envFile(g.Mounts, volume, path, key) },
@@ -159,14 +161,28 @@ func (b *Builder) sources(ctx context.Context, pod *v1.Pod, c *v1.Container, fac
 			src.Secrets[name] = s
 		}
 	}
-	if b.Services != nil {
-		list, err := b.Services.Services(ctx)
-		if err != nil {
-			return src, err
-		}
-		src.Services = list
+	src.Services, err = b.services(ctx, pod)
+	return src, err
+}
+
+// services are those whose addresses the container gets. A static pod does not wait for them: it may be what the API
+// server, who knows them, runs in.
+func (b *Builder) services(ctx context.Context, pod *v1.Pod) ([]*v1.Service, error) {
+	if b.Services == nil {
+		return nil, nil
 	}
-	return src, nil
+	source := pod.Annotations[podchange.ConfigSource]
+	if source == "" || source == "api" {
+		return b.Services.Services(ctx)
+	}
+	now, cancel := context.WithCancel(ctx)
+	cancel() // what is known at this moment
+	list, err := b.Services.Services(now)
+	if err != nil {
+		klog.V(2).InfoS("A static pod starts before services are known", "pod", klog.KObj(pod))
+		return nil, nil
+	}
+	return list, nil
 }
 
 // imageUser asks for the image's user only where runAsNonRoot needs it; otherwise the runtime applies it by itself.

@@ -76,7 +76,13 @@ type CreateInput struct {
 
 // create makes the config and creates the container. It runs in a runner goroutine.
 func (b *Builder) create(ctx context.Context, in CreateInput) containermsg.Done {
-	cfg, err := b.config(ctx, in)
+	wanted := in.Attempt
+	attempt, err := b.attempt(in.Pod, in.Container, wanted)
+	in.Attempt = attempt
+	var cfg *runtimeapi.ContainerConfig
+	if err == nil {
+		cfg, err = b.config(ctx, in)
+	}
 	if err != nil {
 		if ctx.Err() != nil { // nothing was asked of the runtime yet
 			err = fmt.Errorf("prepare container %s: %w", in.Container.Name, err)
@@ -87,6 +93,9 @@ func (b *Builder) create(ctx context.Context, in CreateInput) containermsg.Done 
 	out := done(err, id)
 	if err != nil {
 		out.Reason, out.Message = containerplan.ReasonCreateError, text(err)
+	}
+	if attempt != wanted {
+		out.Attempt = &attempt
 	}
 	return out
 }

@@ -87,6 +87,7 @@ type (
 		Message string
 		Status  *model.Container // for OpStatus and OpStart
 		ReadAt  time.Time        // when the read that Status comes from began
+		Attempt *uint32          // for OpCreate: the number that the instance got, when it is not the wanted one
 	}
 	// Tick is a timer that the plan asked for.
 	Tick struct{}

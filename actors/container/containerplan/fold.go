@@ -200,6 +200,9 @@ func (p *plan) created(e containermsg.Done) {
 	s := p.s
 	switch {
 	case e.Class == model.OutcomeOK:
+		if e.Attempt != nil {
+			s.OpCount = int32(*e.Attempt)
+		}
 		c := model.Container{ID: e.ID, Sandbox: s.OpSandbox, Name: s.Name, UID: s.Pod.UID, Attempt: uint32(s.OpCount), State: model.ContainerCreated,
 			CreatedAt: p.now, Image: s.Spec.Image, Annotations: map[string]string{AnnotationRestartCount: itoa(s.OpCount), AnnotationHash: s.Hash}}
 		s.DoubtTries = 0

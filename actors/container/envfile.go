@@ -1,9 +1,11 @@
 package container
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"strings"
+	"syscall"
 
 	"github.com/troupe-dev/troupe/messages/model"
 )
@@ -22,14 +24,17 @@ func envFile(mounts map[string]model.VolumeMount, volume, path, key string) (str
 		return "", false, fmt.Errorf("open volume %q: %w", volume, err)
 	}
 	defer root.Close()
-	f, err := root.Open(path)
+	f, err := root.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0) // a pipe that a container put there blocks nobody
 	if err != nil {
 		if os.IsNotExist(err) {
 			return "", false, nil
 		}
-		return "", false, fmt.Errorf("couldn't parse env file")
+		return "", false, errEnvFile
 	}
 	defer f.Close()
+	if st, err := f.Stat(); err != nil || !st.Mode().IsRegular() {
+		return "", false, errEnvFile
+	}
 	buf := make([]byte, maxEnvFile+1)
 	n := 0
 	for n < len(buf) {
@@ -45,28 +50,57 @@ func envFile(mounts map[string]model.VolumeMount, volume, path, key string) (str
 	return parseEnv(string(buf[:n]), key)
 }
 
-// parseEnv finds NAME='value' (KEP-3721: the value is single-quoted and may span lines; blank lines and comments are
-// skipped).
+var errEnvFile = errors.New("couldn't parse env file")
+
+// parseEnv finds the value of a variable (KEP-3721): NAME='value', where the value is taken as it is and may span lines.
+// Blank lines and lines that begin with # are skipped, space before the name and a comment after the value are allowed.
+// Space before = is an error; space after it makes the value empty, as in a shell. What comes after the variable that is
+// looked for is not read. An empty value counts as not there.
 func parseEnv(text, key string) (string, bool, error) {
-	for text != "" {
-		line, rest, _ := strings.Cut(text, "\n")
-		trimmed := strings.TrimSpace(line)
-		if trimmed == "" || strings.HasPrefix(trimmed, "#") {
-			text = rest
+	next := func() (line string, more bool) {
+		if text == "" {
+			return "", false
+		}
+		line, text, _ = strings.Cut(text, "\n")
+		return strings.TrimSuffix(line, "\r"), true
+	}
+	for {
+		line, more := next()
+		if !more {
+			return "", false, nil
+		}
+		line = strings.TrimLeft(line, " \t")
+		if line == "" || line[0] == '#' {
 			continue
 		}
-		name, value, ok := strings.Cut(text, "=")
-		if !ok || strings.ContainsAny(strings.TrimSpace(name), " \t\n'") || !strings.HasPrefix(value, "'") {
-			return "", false, fmt.Errorf("couldn't parse env file")
+		name, value, assigned := strings.Cut(line, "=")
+		if !assigned || name == "" || strings.TrimRight(name, " \t") != name {
+			return "", false, errEnvFile
 		}
-		body, after, closed := strings.Cut(value[1:], "'")
-		if !closed {
-			return "", false, fmt.Errorf("couldn't parse env file")
+		if value != strings.TrimLeft(value, " \t") {
+			if name == key {
+				return "", false, nil
+			}
+			continue
 		}
-		if strings.TrimSpace(name) == key {
-			return body, body != "", nil
+		if !strings.HasPrefix(value, "'") {
+			return "", false, errEnvFile
 		}
-		_, text, _ = strings.Cut(after, "\n")
+		value, rest, closed := strings.Cut(value[1:], "'")
+		for !closed {
+			line, more := next()
+			if !more {
+				return "", false, errEnvFile
+			}
+			var part string
+			part, rest, closed = strings.Cut(line, "'")
+			value += "\n" + part
+		}
+		if rest = strings.TrimLeft(rest, " \t"); rest != "" && rest[0] != '#' {
+			return "", false, errEnvFile
+		}
+		if name == key {
+			return value, value != "", nil
+		}
 	}
-	return "", false, nil
 }

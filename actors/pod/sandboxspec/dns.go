@@ -15,6 +15,7 @@ const (
 	maxServers       = 3
 	maxSearches      = 32
 	maxSearchesChars = 2048
+	maxSearch        = 253 // of one search path: some resolvers abort on longer ones
 )
 
 // Resolver is what the node knows about name resolution.
@@ -40,7 +41,7 @@ func DNS(pod *v1.Pod, r Resolver) (cfg *runtimeapi.DNSConfig, notes []string) {
 		cfg = &runtimeapi.DNSConfig{}
 	case v1.DNSDefault:
 		r.loopback(cfg)
-	case v1.DNSClusterFirst, v1.DNSClusterFirstWithHostNet:
+	default: // ClusterFirst and ClusterFirstWithHostNet, and what is not known
 		if len(r.ClusterDNS) == 0 {
 			notes = append(notes, "MissingClusterDNS: no clusterDNS is configured, so a pod with dnsPolicy ClusterFirst gets the node's name servers (Default)")
 			r.loopback(cfg)
@@ -141,6 +142,7 @@ func limit(cfg *runtimeapi.DNSConfig) (notes []string) {
 	if len(kept) > maxSearches {
 		kept = kept[:maxSearches]
 	}
+	kept = slices.DeleteFunc(slices.Clone(kept), func(s string) bool { return len(s) > maxSearch })
 	for len(kept) > 0 && len(strings.Join(kept, " ")) > maxSearchesChars {
 		kept = kept[:len(kept)-1]
 	}

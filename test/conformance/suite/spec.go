@@ -19,6 +19,8 @@ type Suite struct {
 	Focus []*regexp.Regexp // one of them has to match the spec's name
 	Skip  *regexp.Regexp   // none of it may; nil skips nothing
 	Group int              // specs of one call of the suite, so that its end is recorded; 0: all in one
+
+	within *regexp.Regexp // this has to match as well; nil asks for nothing
 }
 
 // The suites. Flaky specs are upstream's own word for those that prove nothing.
@@ -51,31 +53,41 @@ func Custom(focusOn, skip string) (Suite, error) {
 	return s, nil
 }
 
-// FromFile is a suite of one pattern a line, within the conformance suite. Empty lines and those with # are left out.
+// FromFile is a suite of one pattern a line, within the conformance suite. A line with ! in front leaves specs out
+// again; empty lines and those with # say nothing.
 func FromFile(name, file string) (Suite, error) {
 	b, err := os.ReadFile(file)
 	if err != nil {
 		return Suite{}, err
 	}
-	s := Suite{Name: name, Skip: Conformance.Skip}
+	s := Suite{Name: name}
+	skip := []string{Conformance.Skip.String()}
 	for _, line := range strings.Split(string(b), "\n") {
-		if line = strings.TrimSpace(line); line == "" || strings.HasPrefix(line, "#") {
+		line = strings.TrimSpace(line)
+		if line == "" || strings.HasPrefix(line, "#") {
 			continue
 		}
-		re, err := regexp.Compile(line)
-		if err != nil {
+		pattern, out := strings.CutPrefix(line, "!")
+		re, err := regexp.Compile(pattern)
+		switch {
+		case err != nil:
 			return s, fmt.Errorf("%s: %w", file, err)
+		case out:
+			skip = append(skip, pattern)
+		default:
+			s.Focus = append(s.Focus, re)
 		}
-		s.Focus = append(s.Focus, re)
 	}
-	return s, nil
+	s.Skip, err = regexp.Compile(strings.Join(skip, "|"))
+	s.within = Conformance.Focus[0]
+	return s, err
 }
 
 // Select gives the specs of the suite, sorted.
 func (s Suite) Select(all []string) []string {
 	var out []string
 	for _, n := range all {
-		if s.Skip != nil && s.Skip.MatchString(n) {
+		if s.Skip != nil && s.Skip.MatchString(n) || s.within != nil && !s.within.MatchString(n) {
 			continue
 		}
 		for _, f := range s.Focus {

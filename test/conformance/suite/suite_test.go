@@ -2,6 +2,7 @@ package suite
 
 import (
 	"bytes"
+	"encoding/json"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -24,6 +25,48 @@ func TestSuitesPartTheNodeSpecs(t *testing.T) {
 	}
 	if got, want := Serial.Select(names), []string{names[2], names[1]}; !reflect.DeepEqual(got, want) {
 		t.Errorf("serial: got %q, want %q", got, want)
+	}
+}
+
+func TestAFileChoosesWithinConformance(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "ci.txt")
+	if err := os.WriteFile(file, []byte("# breadth\n\nPods\nServices\n!by luck\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	s, err := FromFile("ci", file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	all := append([]string{"[sig-node] Pods should run by luck [NodeConformance]"}, names...)
+	if got, want := s.Select(all), []string{names[0]}; !reflect.DeepEqual(got, want) {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
+// TestTheChoiceForCI holds ci.txt against the names that the suite has now.
+func TestTheChoiceForCI(t *testing.T) {
+	var specs struct {
+		Suites []struct{ Specs []string }
+	}
+	b, err := os.ReadFile("../results/specs.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := json.Unmarshal(b, &specs); err != nil {
+		t.Fatal(err)
+	}
+	s, err := FromFile("ci", "../ci.txt")
+	if err != nil {
+		t.Fatal(err)
+	}
+	all := specs.Suites[0].Specs
+	if n := len(s.Select(all)); n < 100 || n >= len(all) {
+		t.Errorf("%d of %d specs", n, len(all))
+	}
+	for _, f := range s.Focus {
+		if len((Suite{Focus: []*regexp.Regexp{f}, Skip: s.Skip}).Select(all)) == 0 {
+			t.Errorf("%s matches nothing", f)
+		}
 	}
 }
 

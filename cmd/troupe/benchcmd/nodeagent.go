@@ -79,7 +79,8 @@ func (t *turn) writeConfig(file string, conf *rest.Config) error {
 		ContainerRuntimeEndpoint: t.socket, Address: "127.0.0.1", Port: ports[0], HealthzPort: ptr.To(ports[1]), PodLogsDir: filepath.Join(t.dir, "logs"),
 		Authentication: kubeletconfig.KubeletAuthentication{X509: kubeletconfig.KubeletX509Authentication{ClientCAFile: ca}, Webhook: kubeletconfig.KubeletWebhookAuthentication{Enabled: ptr.To(true)}, Anonymous: kubeletconfig.KubeletAnonymousAuthentication{Enabled: ptr.To(false)}},
 		Authorization:  kubeletconfig.KubeletAuthorization{Mode: kubeletconfig.KubeletAuthorizationModeWebhook},
-		MaxPods:        int32(t.plan.Pods + 100), SerializeImagePulls: ptr.To(false), KubeAPIQPS: ptr.To[int32](500), KubeAPIBurst: 1000,
+		ClusterDNS:     []string{"192.0.2.53"}, ClusterDomain: "cluster.local",
+		MaxPods: int32(t.plan.Pods + 100), SerializeImagePulls: ptr.To(false), KubeAPIQPS: ptr.To[int32](500), KubeAPIBurst: 1000,
 		EvictionHard:                map[string]string{"memory.available": "100Mi", "nodefs.available": "1%", "imagefs.available": "1%"},
 		ImageGCHighThresholdPercent: ptr.To[int32](100),
 	}

@@ -24,6 +24,9 @@ type fetched struct {
 }
 
 func (s *shell) admit(c *spawn.Cell, m nodemsg.Admit) {
+	if s.waits(m) {
+		return
+	}
 	if m.Adopted || s.ledger.Has(m.Pod.UID) {
 		s.settle(c, m)
 		return
@@ -100,6 +103,15 @@ func (s *shell) answer(c *spawn.Cell, m nodemsg.Admit, r *admission.Refusal) {
 	if r == nil {
 		s.settle(c, m)
 		return
+	}
+	if len(r.Short) > 0 && s.making != nil {
+		s.hold(m)
+		return
+	}
+	if len(r.Short) > 0 && admission.Critical(m.Pod) {
+		if r = s.preempt(m, r.Short); r == nil {
+			return
+		}
 	}
 	s.deps.Logger.Info("Pod admission denied", "pod", klog.KObj(m.Pod), "podUID", m.Pod.UID, "reason", r.Reason, "message", r.Message)
 	if s.deps.Recorder != nil {

@@ -32,6 +32,8 @@ type Deps struct {
 	Runner *runner.Runner
 	// Runtime receives runtimemsg.PodCIDR (nil: nobody).
 	Runtime messages.Sink
+	// Pods receives podsmsg.ToPod for pods that have to make room (nil: nobody).
+	Pods messages.Sink
 	// Ticks receive nodemsg.Tick every UpdateFrequency.
 	Ticks []messages.Sink
 	// Images lists what the runtime stores, for the status (nil: not told).
@@ -92,12 +94,17 @@ type Actor struct {
 	registered bool
 	podCIDR    string
 	facts      nodestatus.Facts
+	making     *making
+	held       []nodemsg.Admit // they wait for making
 }
 
 // New makes the actor; Producer is what spawn is given. Its errors are about Config.
 func New(deps Deps, config Config) (*Actor, error) {
 	if deps.Runtime == nil {
 		deps.Runtime = messages.Nowhere
+	}
+	if deps.Pods == nil {
+		deps.Pods = messages.Nowhere
 	}
 	orDefault(&config.UpdateFrequency, 10*time.Second)
 	orDefault(&config.ReportFrequency, 5*time.Minute)
@@ -207,6 +214,7 @@ func (s *shell) receive(c *spawn.Cell, msg nodemsg.Message) {
 		s.admit(c, m)
 	case nodemsg.Release:
 		s.release(c, m.UID)
+		s.left(c, m.UID)
 	case nodemsg.Resize:
 		s.resize(c, m)
 	case nodemsg.Actuated:
@@ -239,6 +247,7 @@ func (s *shell) receive(c *spawn.Cell, msg nodemsg.Message) {
 func (s *shell) tick(c *spawn.Cell) {
 	now := time.Now()
 	c.After(s.untilTick(now), tick{})
+	s.settleRoom(c, now)
 	if s.deps.Client != nil && s.registered {
 		s.renew(c)
 		s.write(c)

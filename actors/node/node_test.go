@@ -63,7 +63,7 @@ func newRig(t *testing.T, standalone bool, change func(*Config), objects ...runt
 		return false, nil, nil
 	})
 	deps := Deps{Client: r.client, Runner: runner.New(runner.Config{CPUs: 2}), Machine: machine, Recorder: r.events, Ref: &v1.ObjectReference{Kind: "Node", Name: "n"},
-		Runtime: messages.SinkFunc(func(m any) { r.mu.Lock(); defer r.mu.Unlock(); r.told = append(r.told, m) }), Ticks: []messages.Sink{messages.SinkFunc(func(any) { r.ticks.Add(1) })}, Logger: klog.Background()}
+		Runtime: messages.SinkFunc(r.hear), Pods: messages.SinkFunc(r.hear), Ticks: []messages.Sink{messages.SinkFunc(func(any) { r.ticks.Add(1) })}, Logger: klog.Background()}
 	if standalone {
 		deps.Client = nil
 	}
@@ -88,6 +88,12 @@ func newRig(t *testing.T, standalone bool, change func(*Config), objects ...runt
 	})
 	synctest.Wait()
 	return r
+}
+
+func (r *rig) hear(m any) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.told = append(r.told, m)
 }
 
 func (r *rig) take() []string {

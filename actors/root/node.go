@@ -45,7 +45,8 @@ func nodeConfig(cfg Config, h *Host) node.Config {
 func (a *Agent) newNode(d Deps, cfg Config, h *Host) (*node.Actor, error) {
 	client := d.Heartbeat
 	return node.New(node.Deps{
-		Client: client, Runner: a.Runner, Runtime: &a.refs.runtime, Images: d.Images, Recorder: a.Recorder(), Ref: a.nodeRef(), Machine: h.Machine, Logger: d.Logger,
+		Client: client, Runner: a.Runner, Runtime: &a.refs.runtime, Pods: &a.refs.pods, Images: d.Images, Recorder: a.Recorder(), Ref: a.nodeRef(), Machine: h.Machine, Logger: d.Logger,
+		Ticks: a.upkeep.ticks(),
 	}, nodeConfig(cfg, h))
 }
 

@@ -103,6 +103,8 @@ func (l *Ledger) checkPlace(pod *v1.Pod, node Node) *Refusal {
 		against(TaintToleration, "node(s) had taints that the pod didn't tolerate")
 	}
 	switch {
+	case other != nil && Critical(pod):
+		return other // what it is short of would not refuse it
 	case len(short) > 0:
 		s := short[0]
 		r := &Refusal{Reason: OutOfPrefix + string(s.Resource), Message: s.String()}

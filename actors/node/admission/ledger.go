@@ -32,6 +32,7 @@ type port struct {
 }
 
 type taken struct {
+	pod     *v1.Pod
 	amounts amounts
 	ports   []port
 }
@@ -61,7 +62,7 @@ func (l *Ledger) TakeBoth(pod, other *v1.Pod) {
 	if l.pods == nil {
 		l.pods, l.used, l.ports = map[model.UID]taken{}, amounts{}, map[port]int{}
 	}
-	t := taken{requests(pod), hostPorts(pod)}
+	t := taken{pod, requests(pod), hostPorts(pod)}
 	if other != pod {
 		for name, n := range requests(other) {
 			t.amounts[name] = max(t.amounts[name], n)

@@ -104,6 +104,7 @@ type Agent struct {
 	synced  chan struct{}
 	refs    refs
 	again   again
+	upkeep  upkeep
 	save    func() error // what is kept on disk, once no actor runs
 }
 
@@ -186,6 +187,10 @@ func Start(ctx context.Context, d Deps, cfg Config) (*Agent, error) {
 	a.refs.runtime.set(a.System.Root("runtime", runtime.Kind, runtime.New(runtime.Deps{
 		Runtime: d.Runtime, Runner: a.Runner, Pods: &a.refs.pods, Node: &a.refs.node, Child: d.Child, Log: d.Logger,
 	}, runtime.Config{})))
+	if err := a.startUpkeep(d, cfg); err != nil {
+		cancel()
+		return nil, err
+	}
 	a.sources(ctx, d, cfg, services)
 	return a, nil
 }

@@ -1,0 +1,42 @@
+package root
+
+import (
+	"fmt"
+	"time"
+
+	v1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
+
+	"github.com/troupe-dev/troupe/actors/logrotate"
+	"github.com/troupe-dev/troupe/actors/pod/sandboxspec"
+	"github.com/troupe-dev/troupe/messages"
+)
+
+// upkeep are the actors that tidy up on the node's tick.
+type upkeep struct{ logs late }
+
+// ticks are those that want the node's tick.
+func (u *upkeep) ticks() []messages.Sink { return []messages.Sink{&u.logs} }
+
+// startUpkeep makes the actors that tidy up. Its errors are about the configuration.
+func (a *Agent) startUpkeep(d Deps, cfg Config) error {
+	k := cfg.Kubelet
+	size, err := resource.ParseQuantity(k.ContainerLogMaxSize)
+	if err != nil {
+		return fmt.Errorf("containerLogMaxSize: %w", err)
+	}
+	logDir := func(pod *v1.Pod) string { return sandboxspec.LogDir(k.PodLogsDir, pod) }
+	lc := logrotate.Config{MaxSize: size.Value(), MaxFiles: 5, Workers: 1, Tick: k.NodeStatusUpdateFrequency.Duration, Interval: 10 * time.Second}
+	if k.ContainerLogMaxFiles != nil {
+		lc.MaxFiles = int(*k.ContainerLogMaxFiles)
+	}
+	if k.ContainerLogMaxWorkers != nil {
+		lc.Workers = int(*k.ContainerLogMaxWorkers)
+	}
+	if k.ContainerLogMonitorInterval != nil {
+		lc.Interval = k.ContainerLogMonitorInterval.Duration
+	}
+	a.upkeep.logs.set(a.System.Root("logs", logrotate.Kind, logrotate.New(
+		logrotate.Deps{Runtime: d.Runtime, Runner: a.Runner, Pods: a.Table, LogDir: logDir, Logger: d.Logger}, lc)))
+	return nil
+}

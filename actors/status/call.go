@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	v1 "k8s.io/api/core/v1"
@@ -17,8 +18,27 @@ import (
 	"github.com/troupe-dev/troupe/supervisor/spawn"
 )
 
+// letter is the body of a patch that waits for its turn. Whoever takes it out has it: the call when it begins, or nobody
+// after that.
+type letter struct{ body atomic.Pointer[[]byte] }
+
+func newLetter(body []byte) *letter {
+	l := &letter{}
+	l.body.Store(&body)
+	return l
+}
+
+// replace puts another body in, unless the call has begun.
+func (l *letter) replace(body []byte) {
+	if old := l.body.Load(); old != nil {
+		l.body.CompareAndSwap(old, &body)
+	}
+}
+
+func (l *letter) take() []byte { return *l.body.Swap(nil) }
+
 // run makes a call in the API lane; its end comes back as done.
-func (s *shell) run(c *spawn.Cell, uid model.UID, start statusplan.Start) {
+func (s *shell) run(c *spawn.Cell, uid model.UID, start statusplan.Start, body *letter) {
 	self := c.Self()
 	end := func(pod *v1.Pod, err error) {
 		outcome, after := sort(start.Op, err)
@@ -32,7 +52,7 @@ func (s *shell) run(c *spawn.Cell, uid model.UID, start statusplan.Start) {
 			var err error
 			switch start.Op {
 			case statusplan.Patching:
-				pod, err = client.Patch(ctx, start.Pod.Name, types.StrategicMergePatchType, start.Body, metav1.PatchOptions{}, "status")
+				pod, err = client.Patch(ctx, start.Pod.Name, types.StrategicMergePatchType, body.take(), metav1.PatchOptions{}, "status")
 			case statusplan.Reading:
 				pod, err = client.Get(ctx, start.Pod.Name, metav1.GetOptions{})
 			case statusplan.Removing:

@@ -29,7 +29,8 @@ const (
 func (g *gate) pass(s *shell, c *spawn.Cell, e *entry, start statusplan.Start) {
 	if !g.down {
 		g.flying++
-		s.run(c, e.uid, start)
+		e.letter = newLetter(start.Body)
+		s.run(c, e.uid, start, e.letter)
 		return
 	}
 	e.state.InFlight, e.state.Sent = statusplan.None, 0

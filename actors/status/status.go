@@ -63,6 +63,8 @@ type entry struct {
 	reply messages.Sink
 	wake  func() // cancels the timer
 	held  bool   // waits at the gate
+	// letter is what the patch in flight carries; it outlives the call and is then of no use.
+	letter *letter
 }
 
 // New makes the actor; Producer is what spawn is given.
@@ -257,6 +259,8 @@ func (s *shell) feed(c *spawn.Cell, e *entry, ev statusplan.Event) {
 		switch a := act.(type) {
 		case statusplan.Start:
 			s.gate.pass(s, c, e, a)
+		case statusplan.Replace:
+			e.letter.replace(a.Body)
 		case statusplan.Ack:
 			acknowledge(e.reply, a.Gen)
 		case statusplan.Wait:

@@ -33,6 +33,7 @@ type rig struct {
 	mu     sync.Mutex
 	client *fake.Clientset
 	ref    spawn.Ref
+	runner *runner.Runner
 	calls  []string
 	acks   map[types.UID][]uint64
 	fail   func(verb string) error
@@ -40,7 +41,7 @@ type rig struct {
 
 func newRig(t *testing.T, pods ...*v1.Pod) *rig {
 	t.Helper()
-	r := &rig{acks: map[types.UID][]uint64{}}
+	r := &rig{acks: map[types.UID][]uint64{}, runner: runner.New(runner.Config{CPUs: 2})}
 	r.client = fake.NewClientset()
 	for _, p := range pods {
 		if err := r.client.Tracker().Add(p); err != nil {
@@ -67,7 +68,7 @@ func newRig(t *testing.T, pods ...*v1.Pod) *rig {
 		return false, nil, nil
 	})
 	system := spawn.NewSystem(spawn.Config{})
-	actor := New(Deps{Client: r.client, Runner: runner.New(runner.Config{CPUs: 2}), Logger: klog.Background()}, Config{})
+	actor := New(Deps{Client: r.client, Runner: r.runner, Logger: klog.Background()}, Config{})
 	r.ref = system.Root("status", Kind, actor.Producer)
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
@@ -140,6 +141,27 @@ func TestPublishAndDelete(t *testing.T) {
 		expect(t, "calls after the end", r.take(), "")
 		expect(t, "acks", r.acked("u-a"), "[1 2 3 4]")
 		r.ref.Tell(statusmsg.Forget{UID: p.UID})
+	})
+}
+
+// In a burst calls wait for their turn. What a pod says meanwhile goes into the call that waits, not into another one.
+func TestWaitingPatchTakesTheNewestStatus(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := pod("a", "1")
+		r := newRig(t, p)
+		turn := make(chan struct{})
+		for range 100 {
+			r.runner.Do(t.Context(), runner.Job{Lane: runner.API, Op: "burst", Fn: func(context.Context) error { <-turn; return nil }})
+		}
+		r.publish(p, 1, v1.PodPending)
+		r.ref.Tell(statusmsg.Publish{Pod: p, Gen: 2, Status: v1.PodStatus{Phase: v1.PodPending, Reason: "Later"}})
+		r.publish(p, 3, v1.PodRunning)
+		expect(t, "calls before their turn", r.take(), "")
+		close(turn)
+		expect(t, "calls", r.take(), "patch Running")
+		expect(t, "acks", r.acked("u-a"), "[1 3]") // the first changed nothing
+		r.publish(p, 4, v1.PodSucceeded)
+		expect(t, "calls", r.take(), "patch Succeeded")
 	})
 }
 

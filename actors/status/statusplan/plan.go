@@ -26,7 +26,7 @@ type State struct {
 	Deleting, Deleted bool
 	// Gone: the API server has the object no more. A UID never returns.
 	Gone bool
-	// InFlight is the one call under way, and Sent the generation that it carries.
+	// InFlight is the one call under way, and Sent the generation that it carries, or would if a Replace was in time.
 	InFlight Op
 	Sent     uint64
 	// Reread: the object is to be read before the next write, because a write was refused or its fate is unknown.
@@ -110,6 +110,9 @@ type (
 		// Body is the patch of Patching.
 		Body []byte
 	}
+	// Replace changes what the patch in flight carries, if the call has not begun: in a burst it waits for its turn, and
+	// its pod goes on meanwhile. Where it comes too late, the end of the call leads to another patch.
+	Replace struct{ Body []byte }
 	// Ack tells the publisher that the API server holds this generation, or that there is nothing that could hold it.
 	Ack struct{ Gen uint64 }
 	// Wait asks for a Tick at this time.
@@ -118,10 +121,11 @@ type (
 	Fault struct{ Err error }
 )
 
-func (Start) statusAction() {}
-func (Ack) statusAction()   {}
-func (Wait) statusAction()  {}
-func (Fault) statusAction() {}
+func (Start) statusAction()   {}
+func (Replace) statusAction() {}
+func (Ack) statusAction()     {}
+func (Wait) statusAction()    {}
+func (Fault) statusAction()   {}
 
 // Back-off of failed calls and of statuses that others keep overwriting.
 const (
@@ -244,7 +248,7 @@ func decide(s State) (State, []Action) {
 		return s, nil
 	}
 	if s.InFlight != None {
-		return s, nil
+		return replace(s)
 	}
 	var body []byte
 	if s.Wanted != nil {
@@ -276,6 +280,19 @@ func decide(s State) (State, []Action) {
 	}
 	s.InFlight, s.Sent = start.Op, s.Gen
 	return s, append(acts, start)
+}
+
+// replace brings the patch in flight up to date.
+func replace(s State) (State, []Action) {
+	if s.InFlight != Patching || s.Sent == s.Gen || s.Wanted == nil {
+		return s, nil
+	}
+	body, err := Patch(s.API.UID, &s.API.Status, Merge(&s.API.Status, s.Wanted))
+	if body == nil || err != nil {
+		return s, nil // the end of the call shows what is left to do
+	}
+	s.Sent = s.Gen
+	return s, []Action{Replace{body}}
 }
 
 // older says that a is an earlier state of the object than b. Versions of one object grow (KEP-5504); where they are no

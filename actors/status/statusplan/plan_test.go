@@ -25,6 +25,8 @@ func show(acts []Action) string {
 		switch a := a.(type) {
 		case Start:
 			text += " " + a.Op.String()
+		case Replace:
+			text += " replace"
 		case Ack:
 			text += fmt.Sprintf(" ack%d", a.Gen)
 		case Wait:
@@ -66,11 +68,33 @@ func TestOneWriteInFlightAndTheNewestWins(t *testing.T) {
 	run(t, State{},
 		step{Seen{object("1", v1.PodPending)}, ""},
 		step{pub(1, v1.PodRunning), " patch status"},
-		step{pub(2, v1.PodFailed), ""},
-		step{patched("2", v1.PodRunning), " patch status"}, // never acknowledges what was replaced
+		step{pub(2, v1.PodFailed), " replace"},
+		step{patched("2", v1.PodRunning), " patch status"}, // too late, and never acknowledges what was to be replaced
 		step{patched("3", v1.PodFailed), " ack2"},
 		step{Seen{object("2", v1.PodRunning)}, ""}, // an echo that comes late is not a change by others
 		step{Seen{object("3", v1.PodFailed)}, ""},
+	)
+}
+
+func TestAWaitingPatchIsReplaced(t *testing.T) {
+	run(t, State{},
+		step{Seen{object("1", v1.PodPending)}, ""},
+		step{pub(1, v1.PodRunning), " patch status"},
+		step{pub(1, v1.PodRunning), ""},
+		step{pub(2, v1.PodFailed), " replace"},
+		step{patched("2", v1.PodFailed), " ack2"}, // in time: one write for both
+	)
+	// Nothing replaces a read or the final delete, nor a patch by nothing.
+	run(t, State{},
+		step{Seen{object("1", v1.PodPending)}, ""},
+		step{pub(1, v1.PodRunning), " patch status"},
+		step{pub(2, v1.PodPending), ""},
+		step{patched("2", v1.PodRunning), " patch status"},
+		step{Done{Op: Patching, Outcome: Disputed, Now: t0}, " get"},
+		step{pub(3, v1.PodRunning), ""},
+		step{Done{Op: Reading, Pod: object("3", v1.PodRunning), Now: t0}, " ack3"},
+		step{Delete{}, " delete"},
+		step{pub(4, v1.PodFailed), ""},
 	)
 }
 
@@ -242,6 +266,13 @@ func TestConverges(t *testing.T) {
 						t.Fatal("two calls under way")
 					}
 					flying = &a
+				case Replace:
+					if flying == nil || flying.Op != Patching {
+						t.Fatal("replaced what is not under way")
+					}
+					if rapid.Bool().Draw(t, "in time") {
+						flying.Body = a.Body
+					}
 				case Ack:
 					if a.Gen <= acked && a.Gen != 0 {
 						t.Fatalf("acknowledged %d after %d", a.Gen, acked)

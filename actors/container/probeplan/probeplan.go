@@ -37,6 +37,7 @@ type probe struct {
 	kind     containermsg.ProbeKind
 	spec     *v1.Probe
 	due      time.Time
+	first    time.Time // the initial delay is over
 	running  bool
 	rest     bool // this probe has said its last word
 	last     bool // the result that counts
@@ -96,7 +97,8 @@ func New(c *v1.Container, startedAt time.Time, started, ready bool, delay time.D
 		if spec == nil {
 			return
 		}
-		s.probes = append(s.probes, probe{kind: kind, spec: spec, due: startedAt.Add(seconds(spec.InitialDelaySeconds) + delay), last: last})
+		first := startedAt.Add(seconds(spec.InitialDelaySeconds) + delay)
+		s.probes = append(s.probes, probe{kind: kind, spec: spec, due: first, first: first, last: last})
 	}
 	if !s.started {
 		add(containermsg.Startup, c.StartupProbe, false)
@@ -184,8 +186,12 @@ func (s *State) outcome(now time.Time, e Outcome) []Action {
 		case p.kind == containermsg.Startup && ok:
 			s.started, p.rest = true, true
 			for j := range s.probes {
-				if o := &s.probes[j]; o.kind == containermsg.Readiness && o.due.After(now) {
+				switch o := &s.probes[j]; {
+				case now.Before(o.first):
+				case o.kind == containermsg.Readiness:
 					o.due = now // do not let it wait for its next turn
+				case !o.due.After(now):
+					o.due = next(o.due, now, period(o.spec)) // its turns went by
 				}
 			}
 			return []Action{Report{Kind: p.kind, OK: true}}

@@ -98,6 +98,7 @@ type Agent struct {
 	Runner *runner.Runner
 	Events *eventsink.Events
 	Status *status.Actor
+	Ground Ground
 
 	cancel  context.CancelFunc
 	running sync.WaitGroup
@@ -136,6 +137,7 @@ func Start(ctx context.Context, d Deps, cfg Config) (*Agent, error) {
 	if applier == nil {
 		applier = newApplier(host, driver)
 	}
+	a.Ground = newGround(cfg, host, driver)
 	k := cfg.Kubelet
 	var statusSink = &a.refs.status
 	if cfg.Embedded {

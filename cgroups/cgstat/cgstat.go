@@ -123,3 +123,19 @@ func pairs(file string, keys ...string) ([]uint64, error) {
 	}
 	return out, nil
 }
+
+// CPUNanos reads the CPU time alone, which the root cgroup of v2 has too.
+func CPUNanos(h *cgroupfs.Host, path string) (uint64, error) {
+	if h.Version == cgroupfs.V2 {
+		v, err := pairs(filepath.Join(h.Dir("cpu", path), "cpu.stat"), "usage_usec")
+		if err != nil {
+			return 0, fmt.Errorf("read CPU time of cgroup %s: %w", path, err)
+		}
+		return v[0] * 1000, nil
+	}
+	n, err := number(filepath.Join(h.Dir("cpuacct", path), "cpuacct.usage"))
+	if err != nil {
+		return 0, fmt.Errorf("read CPU time of cgroup %s: %w", path, err)
+	}
+	return n, nil
+}

@@ -16,6 +16,7 @@ import (
 	"github.com/troupe-dev/troupe/server"
 	"github.com/troupe-dev/troupe/server/health"
 	"github.com/troupe-dev/troupe/server/metrics"
+	"github.com/troupe-dev/troupe/server/nodestats"
 )
 
 // Options are an agent and its node API.
@@ -64,6 +65,9 @@ func Start(ctx context.Context, o Options) (*Agent, error) {
 			return nil
 		}}},
 	}
+	g := inner.Ground
+	sd.Stats = nodestats.New(nodestats.Deps{Pods: inner.Table, Images: o.Deps.Images, Cgroups: g.Cgroups, PodCgroup: g.PodCgroup, Log: o.Logger},
+		nodestats.Config{NodeName: o.Root.NodeName, Kubepods: g.Kubepods, MemoryCapacity: g.MemoryCapacity, RootDir: o.Root.RootDir, LogsRoot: o.Root.Kubelet.PodLogsDir})
 	if o.Reviews != nil {
 		sd.Reviews.Tokens, sd.Reviews.Access = o.Reviews.AuthenticationV1(), o.Reviews.AuthorizationV1()
 	}

@@ -15,13 +15,9 @@ import (
 
 	v1 "k8s.io/api/core/v1"
 
-	"google.golang.org/grpc/codes"
-
 	"github.com/troupe-dev/troupe/actors/container"
 	"github.com/troupe-dev/troupe/actors/container/probeplan"
 )
-
-const codeDeadline = codes.DeadlineExceeded
 
 // linger makes closed connections leave no TIME_WAIT behind: thousands of probes would use the ports up.
 func linger(_, _ string, c syscall.RawConn) error {

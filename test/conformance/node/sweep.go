@@ -1,6 +1,7 @@
 package node
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -12,33 +13,52 @@ import (
 // tunables are the kernel settings that a kubelet sets for the whole machine.
 var tunables = []string{"vm/overcommit_memory", "vm/panic_on_oom", "kernel/panic", "kernel/panic_on_oops", "kernel/keys/root_maxkeys", "kernel/keys/root_maxbytes"}
 
-// Tunables reads those settings, to be restored by Sweep.
-func Tunables() map[string]string {
+// Remember writes those settings down beside a run's files, for Sweep.
+func Remember(l Layout) error {
 	m := map[string]string{}
 	for _, t := range tunables {
 		if b, err := os.ReadFile(filepath.Join("/proc/sys", t)); err == nil {
 			m[t] = strings.TrimSpace(string(b))
 		}
 	}
-	return m
+	b, err := json.Marshal(m)
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(filepath.Join(l.Work, "settings.json"), b, 0o644)
 }
 
-// Sweep removes what outlives the namespaces of a run: its cgroup, its files (but the logs), the settings that the agent
-// changed. Every process of the run must have ended.
-func Sweep(l Layout, before map[string]string) error {
-	var errs []error
-	if err := removeCgroup(); err != nil {
-		errs = append(errs, fmt.Errorf("remove the cgroup of the run: %w", err))
+// restore sets back what the agent has changed of them.
+func restore(work string) error {
+	b, err := os.ReadFile(filepath.Join(work, "settings.json"))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
 	}
+	if err != nil {
+		return err
+	}
+	var before map[string]string
+	if err := json.Unmarshal(b, &before); err != nil {
+		return err
+	}
+	var errs []error
 	for k, v := range before {
 		f := filepath.Join("/proc/sys", k)
 		if b, err := os.ReadFile(f); err == nil && strings.TrimSpace(string(b)) != v {
 			errs = append(errs, os.WriteFile(f, []byte(v), 0))
 		}
 	}
-	if l.Work != "" {
-		errs = append(errs, keepLogs(l), os.RemoveAll(l.Work))
+	return errors.Join(errs...)
+}
+
+// Sweep removes what outlives the namespaces of a run: its cgroup, its files (but the logs), the settings that the agent
+// changed. Every process of the run must have ended.
+func Sweep(l Layout) error {
+	var errs []error
+	if err := removeCgroup(); err != nil {
+		errs = append(errs, fmt.Errorf("remove the cgroup of the run: %w", err))
 	}
+	errs = append(errs, restore(l.Work), keepLogs(l), os.RemoveAll(l.Work))
 	if _, err := os.Stat(l.made()); err == nil {
 		if err := os.Remove(KubeletRoot); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			errs = append(errs, err)

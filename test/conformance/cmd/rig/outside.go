@@ -58,9 +58,9 @@ func outside(what string, args []string) error {
 	if err != nil {
 		return err
 	}
+	defer os.RemoveAll(work)
 	l, err := o.layout(runtime, archives, work)
 	if err != nil {
-		os.Remove(work)
 		return err
 	}
 	ord := order{Layout: l, Group: choice.Group, Fresh: o.fresh, Journal: filepath.Join(o.cache, "journal", choice.Name+"-"+o.agent+".jsonl")}
@@ -113,8 +113,10 @@ func (o options) enter(ctx context.Context, ord order) (code int, err error) {
 	if err := o.stale(ord.Layout); err != nil {
 		return 0, err
 	}
-	settings := node.Tunables()
-	defer func() { err = errors.Join(err, node.Sweep(ord.Layout, settings)) }()
+	defer func() { err = errors.Join(err, node.Sweep(ord.Layout)) }()
+	if err := node.Remember(ord.Layout); err != nil {
+		return 0, err
+	}
 	if err := node.MountPoint(ord.Layout); err != nil {
 		return 0, err
 	}
@@ -158,20 +160,22 @@ func (o options) enter(ctx context.Context, ord order) (code int, err error) {
 	return state.ExitCode(), nil
 }
 
-// stale removes what a run that was killed left behind. The lock is ours: none of it is in use.
+// stale removes what a run that was killed left behind, and keeps its logs. The lock is ours: none of it is in use.
 func (o options) stale(l node.Layout) error {
 	old, err := filepath.Glob(filepath.Join(o.cache, "run-*"))
 	if err != nil {
 		return err
 	}
 	for _, d := range old {
-		if d != l.Work {
-			if err := os.RemoveAll(d); err != nil {
-				return err
-			}
+		if d == l.Work {
+			continue
+		}
+		say("removing what a run that was killed has left")
+		if err := node.Sweep(node.Layout{Cache: l.Cache, Work: d, Logs: filepath.Join(o.cache, "logs", "killed")}); err != nil {
+			return err
 		}
 	}
-	return node.Sweep(node.Layout{Cache: l.Cache}, nil)
+	return nil
 }
 
 // finish keeps the results of a run, also of one that was cut off.

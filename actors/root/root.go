@@ -18,6 +18,7 @@ import (
 	mount "k8s.io/mount-utils"
 
 	"github.com/troupe-dev/troupe/actors/cgroup"
+	"github.com/troupe-dev/troupe/actors/garbage/garbageplan"
 	"github.com/troupe-dev/troupe/actors/image"
 	"github.com/troupe-dev/troupe/actors/mirror"
 	"github.com/troupe-dev/troupe/actors/node"
@@ -87,6 +88,8 @@ type Config struct {
 	Embedded         bool // pods are given through Agent.Source
 	WaitRuntime      time.Duration
 	AllowAPIReferers bool
+	// Garbage limits dead containers; nil for the kubelet's defaults (one of each container, no age, no total).
+	Garbage *garbageplan.Policy
 }
 
 // Agent is a running agent.

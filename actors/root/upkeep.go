@@ -7,16 +7,18 @@ import (
 	v1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
 
+	"github.com/troupe-dev/troupe/actors/garbage"
+	"github.com/troupe-dev/troupe/actors/garbage/garbageplan"
 	"github.com/troupe-dev/troupe/actors/logrotate"
 	"github.com/troupe-dev/troupe/actors/pod/sandboxspec"
 	"github.com/troupe-dev/troupe/messages"
 )
 
 // upkeep are the actors that tidy up on the node's tick.
-type upkeep struct{ logs late }
+type upkeep struct{ logs, garbage late }
 
 // ticks are those that want the node's tick.
-func (u *upkeep) ticks() []messages.Sink { return []messages.Sink{&u.logs} }
+func (u *upkeep) ticks() []messages.Sink { return []messages.Sink{&u.logs, &u.garbage} }
 
 // startUpkeep makes the actors that tidy up. Its errors are about the configuration.
 func (a *Agent) startUpkeep(d Deps, cfg Config) error {
@@ -38,5 +40,27 @@ func (a *Agent) startUpkeep(d Deps, cfg Config) error {
 	}
 	a.upkeep.logs.set(a.System.Root("logs", logrotate.Kind, logrotate.New(
 		logrotate.Deps{Runtime: d.Runtime, Runner: a.Runner, Pods: a.Table, LogDir: logDir, Logger: d.Logger}, lc)))
+	gc := garbage.Config{Policy: garbageplan.Policy{MaxPerContainer: 1, MaxTotal: -1}, LogsRoot: k.PodLogsDir, LinksDir: cfg.LinksDir, CallTimeout: k.RuntimeRequestTimeout.Duration}
+	if cfg.Garbage != nil {
+		gc.Policy = *cfg.Garbage
+	}
+	a.upkeep.garbage.set(a.System.Root("garbage", garbage.Kind, garbage.New(garbage.Deps{
+		Runtime: d.Runtime, Runner: a.Runner, Pods: a.Table, Ready: a.isSynced, Event: a.nodeEvent, Logger: d.Logger,
+	}, gc)))
 	return nil
+}
+
+// isSynced says whether every source has delivered and the runtime was listed.
+func (a *Agent) isSynced() bool {
+	select {
+	case <-a.synced:
+		return true
+	default:
+		return false
+	}
+}
+
+// nodeEvent records an event on the node's object.
+func (a *Agent) nodeEvent(kind, reason, message string) {
+	a.Recorder().Event(a.Events.Node(), kind, reason, message)
 }

@@ -10,6 +10,7 @@ import (
 
 	"k8s.io/klog/v2"
 
+	"github.com/troupe-dev/troupe/actors/garbage/garbageplan"
 	"github.com/troupe-dev/troupe/actors/root"
 	"github.com/troupe-dev/troupe/cmd/troupe/compose"
 	"github.com/troupe-dev/troupe/cri/remote"
@@ -43,6 +44,7 @@ func startAgent(ctx context.Context, o NodeOptions) error {
 			Labels: o.Flags.NodeLabels, CloudProvider: o.Flags.CloudProvider, SeccompDefault: k.SeccompDefault != nil && *k.SeccompDefault,
 			IgnoreEviction: o.Flags.AllocatableIgnoreEviction, RegisterNode: k.RegisterNode == nil || *k.RegisterNode, RegisterTaints: k.RegisterWithTaints,
 			ProviderID: k.ProviderID, WaitRuntime: waitRuntime,
+			Garbage: &garbageplan.Policy{MinAge: o.Flags.MinimumContainerTTL, MaxPerContainer: int(o.Flags.MaxDeadPerContainer), MaxTotal: int(o.Flags.MaxDeadContainers)},
 		},
 		Server:  serverConfig(o),
 		Runtime: conn,

@@ -3,6 +3,7 @@ package pod
 import (
 	"context"
 	"reflect"
+	"sync/atomic"
 	"time"
 
 	v1 "k8s.io/api/core/v1"
@@ -76,6 +77,9 @@ type Actor struct {
 	status   v1.PodStatus // newest one built
 	built    bool
 	statusOf *v1.Pod // the object that status was last published for
+	// shown is the object with the newest status, for containers' actors that are made anew: they read it from their own
+	// goroutines.
+	shown atomic.Pointer[v1.Pod]
 
 	children map[string]spawn.Ref
 	sandbox  *runtimeapi.PodSandboxConfig // of the newest sandbox made or adopted
@@ -185,6 +189,7 @@ func (a *Actor) seen() {
 	if a.built {
 		shown.Status = a.status
 	}
+	a.shown.Store(&shown)
 	a.deps.Published.Publish(&shown)
 }
 
@@ -272,6 +277,9 @@ func (a *Actor) spawn(c *spawn.Cell, x podplan.Spawn) {
 		instances := x.Instances
 		if k.Incarnation() > 1 {
 			instances = nil // what it was spawned with is old: the pod shows it what runs now
+			if newest := a.shown.Load(); newest != nil {
+				pod = newest
+			}
 		}
 		return container.New(deps, cfg, parent, pod, x.Name, instances)
 	})

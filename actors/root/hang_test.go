@@ -60,7 +60,7 @@ func TestHungCallHoldsUpNobody(t *testing.T) {
 					w.remove(hung, nil)
 				}
 				w.until(time.Minute, "the call hangs", func() bool { return rule.Hits() > 0 })
-				for round := range 3 {
+				for round := range 2 {
 					start, end := w.burstAndClear(50, fmt.Sprintf("r%d-", round))
 					if limit := free + free/4 + 50*time.Millisecond; start > limit {
 						t.Errorf("round %d: the slowest of 50 pods was Ready after %s; without the hung call after %s", round, start, free)
@@ -125,7 +125,7 @@ func TestSandboxThatAppearsAfterItsPod(t *testing.T) {
 
 // A pod that is deleted at any moment of its start is cleaned up whole.
 func TestDeletedWhileItStarts(t *testing.T) {
-	for seed := range uint64(4) {
+	for seed := range seeds(2) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			inWorld(t, sim.DefaultLatency(), func(w *world) {
 				r := rand.New(rand.NewPCG(seed, 7))

@@ -14,7 +14,7 @@ func TestRuntimeRestart(t *testing.T) {
 		for range 3 {
 			since, starts, lists := time.Now(), w.starts(), w.calls("ListPodSandbox")
 			if err := w.srv.Restart(); err != nil {
-				t.Fatal(err)
+				w.t.Fatal(err)
 			}
 			w.until(2*time.Second, "the runtime was listed again", func() bool { return w.calls("ListPodSandbox") > lists })
 			time.Sleep(15 * time.Second)
@@ -37,10 +37,10 @@ func TestRuntimeOutage(t *testing.T) {
 		time.Sleep(15 * time.Second)
 		// One container ends while nobody can hear of it.
 		if n := w.sim.ExitMatching(sim.Match{Pod: "a0"}, 0, ""); n != 1 {
-			t.Fatalf("%d containers ended", n)
+			w.t.Fatalf("%d containers ended", n)
 		}
 		if err := w.srv.Start(); err != nil {
-			t.Fatal(err)
+			w.t.Fatal(err)
 		}
 		took := w.until(10*time.Second, "new pods are Ready", func() bool { return w.allReady(fresh) })
 		if took > 1500*time.Millisecond {

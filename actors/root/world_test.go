@@ -8,6 +8,7 @@ import (
 	"maps"
 	"os"
 	"slices"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -33,6 +34,7 @@ type world struct {
 	t       *testing.T
 	sim     *sim.Runtime
 	srv     *sim.Server
+	real    *realRuntime // instead of sim, srv and groups
 	groups  *groups
 	words   lockedBuffer // the agents' log
 	dir     string
@@ -113,24 +115,24 @@ func (w *world) start() {
 	w.t.Helper()
 	l := &life{}
 	var err error
-	if l.client, err = remote.Dial(context.Background(), "pipe", remote.Options{Dialer: w.srv.Dial}); err != nil {
-		w.t.Fatal(err)
-	}
+	l.client = w.dial()
 	l.proxy = proxy.New(w.rec)
 	wrapped := l.proxy.Wrap(l.client, l.client)
 	k := kubeletconfig.NewDefault()
 	k.CgroupRoot, k.PodLogsDir = "/", w.dir+"/logs"
 	k.MaxPods = 1000
+	d := Deps{Runtime: wrapped, Images: wrapped, Logger: w.logger(), Applier: w.groups, Tap: w.tap, Wrap: w.wrap}
+	if w.real != nil {
+		k.CgroupRoot, d.Applier = w.real.group, nil
+	}
+	d.Changed = func(pod *v1.Pod, gone bool) {
+		if !l.dead.Load() {
+			w.changed(pod, gone)
+		}
+	}
 	ctx, cancel := context.WithCancel(context.Background())
 	l.end = cancel
-	l.Agent, err = Start(ctx, Deps{
-		Runtime: wrapped, Images: wrapped, Logger: w.logger(), Applier: w.groups, Tap: w.tap, Wrap: w.wrap,
-		Changed: func(pod *v1.Pod, gone bool) {
-			if !l.dead.Load() {
-				w.changed(pod, gone)
-			}
-		},
-	}, Config{
+	l.Agent, err = Start(ctx, d, Config{
 		NodeName: "192.0.2.1", Kubelet: k, Version: "v1.36.3", Major: "1.36", RootDir: w.dir, Embedded: true,
 		WaitRuntime: time.Second,
 	})
@@ -153,6 +155,22 @@ func (w *world) start() {
 		}
 	}
 	l.Source.Synced()
+}
+
+// dial makes a connection to the runtime, past the record.
+func (w *world) dial() *remote.Client {
+	w.t.Helper()
+	endpoint, options := "pipe", remote.Options{}
+	if w.real != nil {
+		endpoint = w.real.endpoint()
+	} else {
+		options.Dialer = w.srv.Dial
+	}
+	c, err := remote.Dial(context.Background(), endpoint, options)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return c
 }
 
 // kill ends the agent as kill -9 would: from this moment nothing of it reaches the runtime or the store.
@@ -330,12 +348,14 @@ func (w *world) allGone(uids []model.UID) bool {
 	return true
 }
 
-// until waits in virtual time.
+// until waits: in virtual time, but for a real runtime.
 func (w *world) until(d time.Duration, what string, done func() bool) time.Duration {
 	w.t.Helper()
 	began := time.Now()
 	for {
-		synctest.Wait()
+		if w.real == nil {
+			synctest.Wait()
+		}
 		if done() {
 			return time.Since(began)
 		}
@@ -343,7 +363,7 @@ func (w *world) until(d time.Duration, what string, done func() bool) time.Durat
 			w.describe()
 			w.t.Fatalf("after %s it is not so that %s", d, what)
 		}
-		time.Sleep(5 * time.Millisecond)
+		time.Sleep(min(time.Second, max(5*time.Millisecond, time.Since(began)/100)))
 	}
 }
 
@@ -457,6 +477,14 @@ func (b *lockedBuffer) bytes() []byte {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return bytes.Clone(b.b.Bytes())
+}
+
+// seeds is how many random runs a test makes; TROUPE_TEST_SEEDS asks for more.
+func seeds(n uint64) uint64 {
+	if more, err := strconv.ParseUint(os.Getenv("TROUPE_TEST_SEEDS"), 10, 64); err == nil {
+		return more
+	}
+	return n
 }
 
 func TestMain(m *testing.M) {

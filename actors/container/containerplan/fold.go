@@ -26,7 +26,7 @@ func (p *plan) fold(ev containermsg.Event) {
 		if s.Grant == nil || s.Grant.Sandbox != e.Sandbox {
 			s.Failure = Failure{}
 		}
-		s.Grant, s.Revoke = &e, nil
+		s.Grant, s.Revoke, s.Retired = &e, nil, false
 		s.Seq = max(s.Seq, e.Seq)
 	case containermsg.Revoke:
 		if r := s.Revoke; r != nil && !e.Deadline.Before(r.Deadline) {
@@ -36,6 +36,9 @@ func (p *plan) fold(ev containermsg.Event) {
 		s.Seq = max(s.Seq, e.Seq)
 	case containermsg.Restart:
 		p.restart()
+		s.Seq = max(s.Seq, e.Seq)
+	case containermsg.Retire:
+		s.Retired = true
 		s.Seq = max(s.Seq, e.Seq)
 	case containermsg.Resize:
 		p.wanted(e)
@@ -88,8 +91,7 @@ func (p *plan) restart() {
 	s := p.s
 	s.Settled, s.RestartAll = false, false
 	s.RestartAt, s.Failure, s.Image = time.Time{}, Failure{}, ImageState{}
-	s.Grant = nil
-	s.Revoke = nil
+	s.Grant, s.Revoke, s.Retired = nil, nil, false
 	if s.Cur != nil {
 		s.Judged = s.Cur.ID // its end was the round's: no back-off for it
 	}
@@ -183,7 +185,7 @@ func (p *plan) done(e containermsg.Done) {
 		switch e.Class {
 		case model.OutcomeOK, model.OutcomeNotFound:
 			if s.Cur != nil && s.Cur.ID == e.ID {
-				s.Cur, s.Prev = s.Prev, nil
+				p.neverRan()
 			}
 		case model.OutcomeRefused, model.OutcomeUnknown:
 			s.Dirty = true
@@ -332,11 +334,11 @@ func (p *plan) probe(e containermsg.ProbeResult) {
 	case containermsg.Startup:
 		if e.OK {
 			s.Started = true
-		} else if s.Kill == nil && s.Revoke == nil {
+		} else if s.Kill == nil && s.Revoke == nil && !s.Retired {
 			s.Kill = &Kill{Reason: KillStartup, Message: "Container " + s.Name + " failed startup probe, will be restarted", Grace: graceOf(s.Spec.StartupProbe)}
 		}
 	case containermsg.Liveness:
-		if !e.OK && s.Kill == nil && s.Revoke == nil {
+		if !e.OK && s.Kill == nil && s.Revoke == nil && !s.Retired {
 			s.Kill = &Kill{Reason: KillLiveness, Message: "Container " + s.Name + " failed liveness probe, will be restarted", Grace: graceOf(s.Spec.LivenessProbe)}
 		}
 	}

@@ -155,13 +155,19 @@ func (p *plan) lost() {
 	c := *s.Cur
 	if c.State == model.ContainerCreated {
 		p.letGo()
-		s.Cur = s.Prev // it never ran: nothing to report
-		s.Prev = nil
+		p.neverRan()
 		return
 	}
 	c.State, c.ExitCode, c.Reason, c.Message = model.ContainerExited, exitLost, ReasonStatusUnknown, messageLost
 	c.FinishedAt, c.Detailed = p.now, true
 	s.Cur = &c
+}
+
+// neverRan forgets an instance that is gone and never ran: there is nothing to report, and its number is free.
+func (p *plan) neverRan() {
+	s := p.s
+	s.NextCount = RestartCountOf(s.Cur)
+	s.Cur, s.Prev = s.Prev, nil
 }
 
 func find(pod *v1.Pod, name string) (*v1.Container, model.ContainerKind) {

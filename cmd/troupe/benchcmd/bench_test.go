@@ -3,6 +3,7 @@ package benchcmd
 import (
 	"context"
 	"io"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -11,6 +12,7 @@ import (
 
 	v1 "k8s.io/api/core/v1"
 
+	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 	"k8s.io/klog/v2/ktesting"
 
 	"github.com/troupe-dev/troupe/bench/load"
@@ -136,5 +138,30 @@ func TestLatencies(t *testing.T) {
 	}
 	if d := l.config().Latency["RunPodSandbox"]; d.Base != 80*time.Millisecond || d.Jitter != 40*time.Millisecond {
 		t.Errorf("%+v", d)
+	}
+}
+
+// A measured agent would end the pods of others.
+func TestRuntimeOfOthersIsLeftAlone(t *testing.T) {
+	rt := sim.New(sim.Config{AnyImage: true})
+	path := filepath.Join(t.TempDir(), "s.sock")
+	s, err := rt.Serve(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Stop()
+	if err := unused(t.Context(), "unix://"+path); err != nil {
+		t.Errorf("an empty runtime was refused: %v", err)
+	}
+	c, err := remote.Dial(t.Context(), "unix://"+path, remote.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	if _, err := c.RunPodSandbox(t.Context(), &runtimeapi.PodSandboxConfig{Metadata: &runtimeapi.PodSandboxMetadata{Name: "theirs", Namespace: "ns", Uid: "u"}}, ""); err != nil {
+		t.Fatal(err)
+	}
+	if err := unused(t.Context(), "unix://"+path); err == nil || !strings.Contains(err.Error(), "ns/theirs") {
+		t.Errorf("error %v", err)
 	}
 }

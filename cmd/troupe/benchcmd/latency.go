@@ -33,7 +33,7 @@ func (l *latencies) flags(f *pflag.FlagSet) {
 
 // config is that of a runtime with these latencies, in which every image is there.
 func (l *latencies) config() sim.Config {
-	c := sim.Config{Seed: l.seed, Latency: sim.DefaultLatency(), AnyImage: true, CgroupDriver: runtimeapi.CgroupDriver_CGROUPFS}
+	c := sim.Config{Seed: l.seed, Latency: sim.DefaultLatency(), AnyImage: true, WriteLogs: true, CgroupDriver: runtimeapi.CgroupDriver_CGROUPFS}
 	for op, d := range map[string]time.Duration{
 		"RunPodSandbox": l.sandbox, "CreateContainer": l.create, "StartContainer": l.start, "StopContainer": l.stop, "StopPodSandbox": l.stopSandbox,
 		"RemoveContainer": l.remove, "RemovePodSandbox": l.remove,

@@ -73,7 +73,7 @@ name, {endpoint} the runtime's, {dir} a folder of its own.`,
 	f.Int64Var(&o.shape.Grace, "grace", 1, "grace period of deletes in `seconds`")
 	f.BoolVar(&o.shape.Tokens, "tokens", false, "mount a service account token, as pods have by default (with --kubeconfig)")
 	f.StringVar(&o.shape.Image, "image", "registry.k8s.io/pause:3.10", "the pods' image; it should be on the node already")
-	f.StringVar(&o.endpoint, "container-runtime-endpoint", "", "use this runtime instead of a simulated one")
+	f.StringVar(&o.endpoint, "container-runtime-endpoint", "", "use this runtime, which must serve nobody else, instead of a simulated one")
 	f.IntVar(&o.rounds, "rounds", 1, "measure every agent so often, in turns")
 	f.StringVar(&o.json, "json", "", "write everything that was measured to this `file`")
 	f.StringVar(&o.keep, "keep", "", "keep the agents' logs and profiles in this `folder`")

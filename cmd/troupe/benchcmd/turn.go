@@ -17,6 +17,8 @@ import (
 	"github.com/troupe-dev/troupe/bench/report"
 	"github.com/troupe-dev/troupe/cgroups"
 	"github.com/troupe-dev/troupe/cmd/troupe/standalone"
+	"github.com/troupe-dev/troupe/cri"
+	"github.com/troupe-dev/troupe/cri/remote"
 	"github.com/troupe-dev/troupe/cri/sim"
 )
 
@@ -97,6 +99,11 @@ func (t *turn) prepare(ctx context.Context) error {
 	if t.pid != 0 {
 		return nil
 	}
+	if t.endpoint != "" {
+		if err := unused(ctx, t.endpoint); err != nil {
+			return err
+		}
+	}
 	t.cgroup = standalone.CgroupRoot{Path: fmt.Sprintf("/troupe-bench-%d", os.Getpid()), Driver: cgroups.Cgroupfs}
 	if err := t.cgroup.Make(ctx); err != nil {
 		return err
@@ -106,6 +113,28 @@ func (t *turn) prepare(ctx context.Context) error {
 			fmt.Fprintln(t.show.w, err)
 		}
 	})
+	return nil
+}
+
+// unused makes sure that a runtime has no pods: a node agent ends what nobody asked it for, and here others did.
+func unused(ctx context.Context, endpoint string) error {
+	rt, err := remote.Dial(ctx, endpoint, remote.Options{})
+	if err != nil {
+		return err
+	}
+	defer rt.Close()
+	ctx, cancel := context.WithTimeout(ctx, startTimeout)
+	defer cancel()
+	if _, err := rt.CheckVersion(ctx); err != nil {
+		return err
+	}
+	list, err := rt.ListPodSandbox(ctx, cri.SandboxFilter{})
+	if err != nil {
+		return err
+	}
+	if len(list) > 0 {
+		return fmt.Errorf("the runtime at %s has %d pods already, such as %s/%s: a measured agent would end them; give the bench a runtime of its own", endpoint, len(list), list[0].Namespace, list[0].Name)
+	}
 	return nil
 }
 

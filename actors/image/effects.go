@@ -81,10 +81,11 @@ func (a *actor) authorize(c *spawn.Cell, act imageplan.Authorize) {
 	a.deps.Runner.Do(c.Context(), runner.Job{
 		Lane: runner.API, Op: "image access", Owner: owner(pod), Timeout: cfg.CallTimeout,
 		Fn: func(ctx context.Context) error {
-			creds, _, err := deps.credentials(ctx, cfg.NodeConfigDirs, pod, act.Name)
-			if err == nil {
-				done.OK, err = deps.Records.MayUse(ctx, act.Name.Requested, act.Ref, creds)
-			}
+			var err error
+			done.OK, err = deps.Records.MayUse(ctx, act.Name.Requested, act.Ref, func() ([]keyring.Credential, error) {
+				creds, _, err := deps.credentials(ctx, cfg.NodeConfigDirs, pod, act.Name)
+				return creds, err
+			})
 			if err != nil {
 				done.Err = err.Error()
 			}

@@ -44,8 +44,9 @@ type Records interface {
 	Intend(image string) error
 	Pulled(image, ref string, by *keyring.Credential)
 	Failed(image string)
-	// MayUse says whether a pod with these credentials may use an image that is there.
-	MayUse(ctx context.Context, image, ref string, creds []keyring.Credential) (bool, error)
+	// MayUse says whether a pod may use an image that is there. creds finds the pod's credentials; it is called only when
+	// they matter.
+	MayUse(ctx context.Context, image, ref string, creds func() ([]keyring.Credential, error)) (bool, error)
 }
 
 // Deps is what the actor needs of the rest of the agent. Images, Runner and Logger are required.

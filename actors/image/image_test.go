@@ -354,8 +354,9 @@ func (r *records) Pulled(image, ref string, by *keyring.Credential) {
 	r.note("pulled %s %s by %s", image, ref, by.Source.Name)
 }
 func (r *records) Failed(image string) { r.note("failed %s", image) }
-func (r *records) MayUse(_ context.Context, image, ref string, creds []keyring.Credential) (bool, error) {
-	return len(creds) > 0, nil
+func (r *records) MayUse(_ context.Context, image, ref string, creds func() ([]keyring.Credential, error)) (bool, error) {
+	list, err := creds()
+	return len(list) > 0, err
 }
 
 func TestRecordsKeepPrivateImagesPrivate(t *testing.T) {

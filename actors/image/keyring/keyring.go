@@ -23,9 +23,10 @@ type Auth struct {
 	Username, Password, Email string
 }
 
-// Source says where a credential comes from; the zero Source is the node itself, whose credentials every pod may use.
+// Source says where a credential comes from; the zero Source is the node itself, whose credentials every pod may use. Of
+// the two UIDs at most one is set: of the pull secret, or of the service account for whose token a plugin gave it.
 type Source struct {
-	SecretUID, Namespace, Name string
+	SecretUID, ServiceAccountUID, Namespace, Name string
 }
 
 // Credential is an Auth with its origin.
@@ -223,6 +224,24 @@ func decode(entries map[string]entry) (Config, error) {
 	}
 	return cfg, nil
 }
+
+// Hash names a credential without giving it away, as the kubelet's records of pulled images do: SHA-256 of the JSON of what
+// is in it.
+func (a Auth) Hash() string {
+	text, err := json.Marshal(struct {
+		Username string `json:"username,omitempty"`
+		Password string `json:"password,omitempty"`
+		Email    string `json:"email,omitempty"`
+	}{a.Username, a.Password, a.Email})
+	if err != nil {
+		return "" // strings always encode
+	}
+	sum := sha256.Sum256(text)
+	return hex.EncodeToString(sum[:])
+}
+
+// Match says whether a location, whose host may have wildcards in its labels, covers an image.
+func Match(location, image string) bool { return matches(location, image) }
 
 // Fingerprint names a list of credentials without giving them away: two pods share a pull only when theirs are equal.
 func Fingerprint(creds []Credential) string {

@@ -40,6 +40,9 @@ type (
 	}
 	// Restart forgets the past of this container for a new round (new sandbox, RestartAllContainers).
 	Restart struct{ Seq uint64 }
+	// Retire says that the pod ends: no new instance, and none is stopped for its probes; Revoke follows when it is this
+	// container's turn to stop (sidecars are last).
+	Retire struct{ Seq uint64 }
 	// Resize asks that the instance ID have these resources (limits are effective ones), in place or by a restart. The
 	// view tells the end of it: ResizeGen becomes Gen. One for another instance than the current one means nothing.
 	Resize struct {
@@ -128,6 +131,7 @@ func (Desired) containerEvent()     {}
 func (Grant) containerEvent()       {}
 func (Revoke) containerEvent()      {}
 func (Restart) containerEvent()     {}
+func (Retire) containerEvent()      {}
 func (Resize) containerEvent()      {}
 func (Prefetch) containerEvent()    {}
 func (ImageReady) containerEvent()  {}

@@ -132,7 +132,7 @@ func (p *plan) read() bool {
 // running: hooks and probes, or the way to the stop.
 func (p *plan) running() {
 	s := p.s
-	if s.Kill == nil && s.Revoke == nil && p.changed() {
+	if s.Kill == nil && s.Revoke == nil && !s.Retired && p.changed() {
 		s.Kill = &Kill{Reason: KillChanged, Message: fmt.Sprintf("Container %s definition changed, will be restarted", s.Name)}
 	}
 	if s.Kill == nil && s.Revoke == nil && p.resizing() {
@@ -229,7 +229,7 @@ func (p *plan) stop() {
 func (p *plan) unstarted() {
 	s := p.s
 	switch {
-	case s.Revoke != nil:
+	case s.Revoke != nil || s.Retired:
 		s.Settled = true // it never ran; the sandbox's removal takes it away
 	case s.Grant == nil, p.now.Before(s.Failure.RetryAt), p.now.Before(s.StopRetryAt):
 	case s.Grant.Sandbox != s.Cur.Sandbox || p.changed():
@@ -254,7 +254,7 @@ func (p *plan) ended() {
 	if s.Judged != s.Cur.ID {
 		p.judge()
 	}
-	if s.Revoke != nil {
+	if s.Revoke != nil || s.Retired {
 		s.Settled = true
 	}
 	p.next()
@@ -263,7 +263,7 @@ func (p *plan) ended() {
 // next brings up the next instance, one step at a time: permission, back-off, image, create.
 func (p *plan) next() {
 	s := p.s
-	if s.Revoke != nil {
+	if s.Revoke != nil || s.Retired {
 		s.Settled = true
 		return
 	}

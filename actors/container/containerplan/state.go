@@ -32,7 +32,9 @@ type State struct {
 	Grant *containermsg.Grant
 	// Revoke is set from the first Revoke until the next Grant.
 	Revoke *containermsg.Revoke
-	Ahead  bool // the image may be pulled before the grant
+	// Retired: no instance follows the current one, although it has not been told to stop yet.
+	Retired bool
+	Ahead   bool // the image may be pulled before the grant
 
 	// Cur is the newest instance, Prev the newest ended one before it.
 	Cur, Prev *model.Container

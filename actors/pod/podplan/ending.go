@@ -1,6 +1,7 @@
 package podplan
 
 import (
+	"github.com/troupe-dev/troupe/messages/containermsg"
 	"github.com/troupe-dev/troupe/messages/model"
 	"github.com/troupe-dev/troupe/messages/podmsg"
 )
@@ -80,6 +81,14 @@ func (p *plan) revokeAll() {
 		p.revoke(name, s.End.Deadline, "the pod ends")
 		mains = mains || s.liveOne(name)
 	}
+	if !s.End.Retired {
+		e := *s.End
+		e.Retired = true
+		s.End = &e
+		for i := range s.Pod.Spec.InitContainers {
+			p.retire(s.Pod.Spec.InitContainers[i].Name)
+		}
+	}
 	over := !p.now.Before(s.End.Deadline)
 	if mains && !over {
 		return
@@ -95,6 +104,16 @@ func (p *plan) revokeAll() {
 			return
 		}
 	}
+}
+
+// retire tells a sidecar that the pod ends.
+func (p *plan) retire(name string) {
+	s := p.s
+	if s.Views[name].Kind != model.KindSidecar {
+		return
+	}
+	s.Told[name]++
+	p.do(Tell{Name: name, Event: containermsg.Retire{Seq: s.Told[name]}})
 }
 
 // force goes on without the containers that were not seen to end: their grace is over, and stopping the sandbox kills

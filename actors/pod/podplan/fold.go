@@ -79,6 +79,9 @@ func (p *plan) look(e podmsg.Look) {
 			return // our own call is newer than this list
 		}
 	}
+	if !s.Listed && s.Op == podmsg.OpLook && e.At.Before(s.OpSince) {
+		return // a list from before this actor was rebuilt; its own look is under way
+	}
 	if s.Listed && e.At.Before(s.ReadAt) {
 		return // older than what is known already
 	}
@@ -109,6 +112,9 @@ func (p *plan) look(e podmsg.Look) {
 			s.Told[name]++
 			s.Floor[name] = s.Told[name]
 			p.do(Tell{Name: name, Event: containermsg.Look{Instances: byName[name], At: e.At, Seq: s.Told[name]}})
+			if s.End != nil && s.End.Retired {
+				p.retire(name)
+			}
 			continue
 		}
 		if differs(v, byName[name]) {

@@ -87,6 +87,8 @@ type End struct {
 	Looked bool
 	// Forced: the grace is long over and a container has still not been seen to end, so the sandboxes were stopped under it.
 	Forced bool
+	// Retired: the sidecars know that the pod ends and that they are not started again.
+	Retired bool
 	// Over: the containers and sandboxes were seen to have ended; from here on only what is left is taken away.
 	Over bool
 }

@@ -299,7 +299,11 @@ func (a *agent) perform(act podplan.Action) {
 			})
 		})
 	case podplan.StopSandbox:
-		a.calls[x.Gen] = rt.stopSandbox(x.ID, func() { a.mayStop(x.ID) }, func(err error) {
+		a.calls[x.Gen] = rt.stopSandbox(x.ID, func() {
+			if a.life == life && !a.dead && !rt.late { // a call of an earlier life may still take effect
+				a.mayStop(x.ID)
+			}
+		}, func(err error) {
 			a.reply(life, func() { a.answer(x.Gen, podmsg.OpStopSandbox, nil, err) })
 		})
 	case podplan.RemoveSandbox:

@@ -175,7 +175,8 @@ func (s *shell) resize(c *spawn.Cell, m nodemsg.Resize) {
 	s.objects[uid] = m.Pod
 	if allocation.Fits(m.Pod, s.allocated[uid]) {
 		delete(s.pending, uid)
-		m.Reply.Tell(podmsg.Resized{Allocated: s.allocated[uid], Generation: m.Pod.Generation})
+		now := podmsg.Resized{Allocated: s.allocated[uid], Generation: m.Pod.Generation}
+		s.inOrder(func() { m.Reply.Tell(now) })
 		return
 	}
 	next := &pendingResize{pod: m.Pod, reply: m.Reply}
@@ -244,7 +245,20 @@ func (s *shell) try(c *spawn.Cell, p admission.Pending, now time.Time) {
 		asked.since = now
 	}
 	s.deps.Logger.V(2).Info("Pod resize is pending", "pod", klog.KObj(p.Pod), "podUID", uid, "reason", answer.Reason, "message", answer.Message)
-	asked.reply.Tell(answer)
+	s.inOrder(func() { asked.reply.Tell(answer) })
+}
+
+// inOrder calls f after the answers that wait for a write: what a pod is told keeps its order.
+func (s *shell) inOrder(f func()) {
+	w := &s.saving
+	switch {
+	case len(w.waiting) > 0:
+		w.waiting = append(w.waiting, f)
+	case len(w.begun) > 0:
+		w.begun = append(w.begun, f)
+	default:
+		f()
+	}
 }
 
 // save sees to it that what is dirty gets written. done, when not nil, is called once it is, or once it could not be: a

@@ -10,11 +10,24 @@ import (
 	"github.com/troupe-dev/troupe/actors/node/nodestatus"
 )
 
+// declared are the features that a node has to declare before the API server lets pods use them, and that this agent has,
+// sorted; each can be switched off by the feature gate of its name.
+func declared(gates map[string]bool) []string {
+	var out []string
+	for _, name := range []string{"InPlacePodLevelResourcesVerticalScaling", "InPlacePodVerticalScalingInitContainers", "RestartAllContainersOnContainerExits"} {
+		if on, set := gates[name]; on || !set {
+			out = append(out, name)
+		}
+	}
+	return out
+}
+
 func statusConfig(cfg Config, h *Host) nodestatus.Config {
 	k := cfg.Kubelet
 	c := nodestatus.Config{
 		MaxPods: int(k.MaxPods), PodsPerCore: int(k.PodsPerCore), KubeletVersion: cfg.Version, Port: k.Port,
 		KubeReserved: h.KubeReserved, SystemReserved: h.SystemReserved, EvictionHard: k.EvictionHard,
+		DeclaredFeatures: declared(k.FeatureGates),
 	}
 	if cfg.IgnoreEviction {
 		c.EvictionHard = nil

@@ -48,7 +48,7 @@ func (p *plan) decide() {
 		}
 	}
 	p.sandbox()
-	if s.sandboxReady() && s.Volumes == Held && s.met() {
+	if s.sandboxReady() && s.Volumes == Held && s.met() && s.promised {
 		p.grants()
 	}
 }

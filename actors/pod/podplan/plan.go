@@ -100,7 +100,7 @@ func (p *plan) fold(ev podmsg.Event) {
 		}
 	case podmsg.CgroupReady:
 		if (s.Cgroup == Asked || s.Cgroup == Held) && (e.Seq == 0 || e.Seq == s.CgroupSeq) {
-			s.CgroupSeen, s.CgroupPod = s.CgroupSeq, s.cgroupWanted
+			s.CgroupSeen, s.CgroupHas = s.CgroupSeq, s.cgroupWanted
 			s.Cgroup, s.CgroupParent, s.CgroupErr = Held, e.Parent, ""
 		}
 	case podmsg.CgroupFailed:

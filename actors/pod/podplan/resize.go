@@ -22,6 +22,9 @@ func (s *State) setPod(pod *v1.Pod) {
 // allocate makes Run anew.
 func (s *State) allocate() { s.Run = allocation.Apply(s.Pod, s.Resize.Allocated) }
 
+// CgroupValues are the objects that a cgroup's values were made from: those of Pod, and no less than those of AtLeast.
+type CgroupValues struct{ Pod, AtLeast *v1.Pod }
+
 // cgroupOf is what the pod's cgroup was last asked to be.
 type cgroupOf struct {
 	allocated *model.Allocation
@@ -32,13 +35,17 @@ type cgroupOf struct {
 // they know: a container that is made now must fit in.
 func (p *plan) show() {
 	s := p.s
-	if s.Shown == s.Run || !s.Listed {
+	if s.Shown == s.Run {
+		s.promised = s.promised || s.Placed
+		return
+	}
+	if !s.Listed {
 		return
 	}
 	if s.End == nil && s.Placed && !s.covered() && !allocation.Fits(s.Run, allocation.Of(s.Shown)) {
 		return
 	}
-	s.Shown = s.Run
+	s.Shown, s.promised = s.Run, s.promised || s.Placed
 	for _, name := range names(s.Run) {
 		if _, known := s.Views[name]; known {
 			p.do(Tell{Name: name, Event: containermsg.Desired{Pod: s.Run}})
@@ -119,9 +126,14 @@ func (p *plan) wantCgroup(of cgroupOf) {
 	s.CgroupSeq++
 	s.CgroupOf = of
 	want := WantCgroup{Pod: s.Run, Seq: s.CgroupSeq}
-	s.cgroupWanted = s.Run
+	s.cgroupWanted = CgroupValues{Pod: s.Run}
 	if !of.settled {
-		want.AtLeast = allocation.Apply(s.Run, s.Resize.Actuated())
+		var shown *v1.Pod
+		if s.promised {
+			shown = s.Shown
+		}
+		want.AtLeast = allocation.Apply(s.Run, s.Resize.Holds(shown))
 	}
+	s.cgroupWanted.AtLeast = want.AtLeast
 	p.do(want)
 }

@@ -131,11 +131,13 @@ type State struct {
 	// CgroupSeq numbers the Wants, CgroupSeen is the newest that was answered; CgroupOf is what the newest asked for.
 	CgroupSeq, CgroupSeen uint64
 	CgroupOf              cgroupOf
-	// CgroupPod is the pod that the cgroup was made from; nil before it was.
-	CgroupPod, cgroupWanted *v1.Pod
-	Volumes                 Grip
-	Mounts                  map[string]model.VolumeMount
-	VolumesErr              string
+	// CgroupHas is what the cgroup was made from; no pod before it was.
+	CgroupHas, cgroupWanted CgroupValues
+	// promised: what the containers know is no more than what was promised.
+	promised   bool
+	Volumes    Grip
+	Mounts     map[string]model.VolumeMount
+	VolumesErr string
 	// WantedPod is the object that cgroup and volumes were last asked for.
 	WantedPod *v1.Pod
 	Placed    bool // the ledger holds our place

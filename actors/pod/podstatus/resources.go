@@ -145,11 +145,15 @@ func (b *builder) level(out *v1.PodStatus) *v1.ResourceRequirements {
 		res.Requests, res.Limits = resourcehelper.PodRequests(b.pod, opts), resourcehelper.PodLimits(b.pod, opts)
 		return res
 	}
-	cgroup := b.s.CgroupPod
-	if cgroup == nil {
-		cgroup = b.pod
+	cgroup, cfg := b.s.CgroupHas, cgroups.PodConfig{EnforceCPULimits: true}
+	if cgroup.Pod == nil {
+		cgroup.Pod = b.pod
 	}
-	v := cgroups.PodResources(cgroup, cgroups.PodConfig{EnforceCPULimits: true}).Resources
+	d := cgroups.PodResources(cgroup.Pod, cfg)
+	if cgroup.AtLeast != nil {
+		d = cgroups.Cover(d, cgroups.PodResources(cgroup.AtLeast, cfg))
+	}
+	v := d.Resources
 	if res.Requests == nil {
 		res.Requests = v1.ResourceList{}
 	}

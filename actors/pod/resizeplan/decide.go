@@ -198,8 +198,8 @@ func (s *State) next(todo []change) []Action {
 
 func (s *State) give(k change, v values) []Action {
 	s.Gen++
-	s.Update = &Update{Name: k.c.Name, ID: k.c.View.Current.ID, Gen: s.Gen}
-	return []Action{Give{Name: k.c.Name, Gen: s.Gen, ID: s.Update.ID, Resources: with(&k.target, v)}}
+	s.Update = &Update{Name: k.c.Name, ID: k.c.View.Current.ID, Gen: s.Gen, To: with(&k.target, v)}
+	return []Action{Give{Name: k.c.Name, Gen: s.Gen, ID: s.Update.ID, Resources: s.Update.To}}
 }
 
 // check looks at memory use before the first limit sinks; wait says that nothing else may be done now.

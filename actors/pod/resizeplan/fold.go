@@ -67,7 +67,9 @@ func (s *State) Resized(f Facts, e podmsg.Resized) []Action {
 		return nil
 	}
 	s.answered(e.Generation)
-	s.Pending = nil
+	if s.Pending != nil && s.Pending.Generation <= e.Generation {
+		s.Pending = nil
+	}
 	if allocation.Equal(s.Allocated, e.Allocated) {
 		return nil
 	}
@@ -167,6 +169,32 @@ func podText(pod *v1.Pod) string { return fmt.Sprintf("%s_%s(%s)", pod.Name, pod
 // Actuated is what was carried out, as the record has it.
 func (s *State) Actuated() *model.Allocation {
 	return &model.Allocation{Containers: s.Given, Pod: s.Level}
+}
+
+// Holds is what the pod's cgroup must have room for while a resize is under way: what every container was last given, and
+// what it may be given at this moment, which is what the containers know. shown is that object; nil when no promise has
+// been shown to them.
+func (s *State) Holds(shown *v1.Pod) *model.Allocation {
+	if shown == nil {
+		return s.Actuated()
+	}
+	out := allocation.Actuated(shown)
+	for name, given := range s.Given {
+		if r, ok := out.Containers[name]; ok {
+			out.Containers[name] = *atLeast(&given, &r)
+		}
+	}
+	if u := s.Update; u != nil {
+		if r, ok := out.Containers[u.Name]; ok {
+			out.Containers[u.Name] = *atLeast(&r, u.To) // it may happen yet, whatever was promised since
+		}
+	}
+	if s.Level != nil && out.Pod != nil {
+		out.Pod = atLeast(s.Level, out.Pod)
+	} else {
+		out.Pod = nil
+	}
+	return out
 }
 
 // Lost: a container's actor was rebuilt from nothing, so what it was told is told again.

@@ -101,6 +101,7 @@ type Update struct {
 	Name string
 	ID   model.ContainerID
 	Gen  uint64
+	To   *v1.ResourceRequirements
 }
 
 // Container is what the pod knows of one of its containers at this moment.

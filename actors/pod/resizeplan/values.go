@@ -80,3 +80,23 @@ func with(r *v1.ResourceRequirements, v values) *v1.ResourceRequirements {
 	set(&out.Requests, v1.ResourceCPU, *resource.NewMilliQuantity(v.cpuRequest, resource.DecimalSI))
 	return &out
 }
+
+// higher is the larger limit; none is above all.
+func higher(a, b int64) int64 {
+	if a == 0 || b == 0 {
+		return 0
+	}
+	return max(a, b)
+}
+
+// atLeast is r with everything raised that is higher in other.
+func atLeast(r, other *v1.ResourceRequirements) *v1.ResourceRequirements {
+	a, b := valuesOf(r), valuesOf(other)
+	out := with(r, values{higher(a.memoryLimit, b.memoryLimit), max(a.memoryRequest, b.memoryRequest), higher(a.cpuLimit, b.cpuLimit), max(a.cpuRequest, b.cpuRequest)})
+	for name, q := range out.Limits {
+		if q.IsZero() {
+			delete(out.Limits, name) // none
+		}
+	}
+	return out
+}

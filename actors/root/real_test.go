@@ -1,0 +1,212 @@
+package root
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	v1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
+
+	"github.com/troupe-dev/troupe/messages/model"
+)
+
+// shell makes a pod of one container that runs a shell script.
+func shell(name, script string, change func(*v1.Pod)) *v1.Pod {
+	return newPod(name, func(p *v1.Pod) {
+		c := &p.Spec.Containers[0]
+		c.Image, c.ImagePullPolicy, c.Command = realImage, v1.PullNever, []string{"sh", "-c", script}
+		if change != nil {
+			change(p)
+		}
+	})
+}
+
+// obedient runs until SIGTERM.
+const obedient = "trap 'exit 0' TERM; while :; do sleep 1 & wait $!; done"
+
+func limited(list v1.ResourceList) func(*v1.Pod) {
+	return func(p *v1.Pod) { p.Spec.Containers[0].Resources.Limits = list }
+}
+
+// A whole agent on a real containerd.
+func TestReal(t *testing.T) {
+	r := newReal(t)
+	t.Run("a pod comes and goes", func(t *testing.T) {
+		w := newRealWorld(t, r)
+		uid := w.add(shell("whole", obedient, func(p *v1.Pod) {
+			p.Spec.Volumes = []v1.Volume{
+				{Name: "scratch", VolumeSource: v1.VolumeSource{EmptyDir: &v1.EmptyDirVolumeSource{Medium: v1.StorageMediumMemory}}},
+				{Name: "info", VolumeSource: v1.VolumeSource{DownwardAPI: &v1.DownwardAPIVolumeSource{Items: []v1.DownwardAPIVolumeFile{{Path: "name", FieldRef: &v1.ObjectFieldSelector{FieldPath: "metadata.name"}}}}}},
+			}
+			mounts := []v1.VolumeMount{{Name: "scratch", MountPath: "/scratch"}, {Name: "info", MountPath: "/info"}}
+			p.Spec.InitContainers = []v1.Container{{
+				Name: "init", Image: realImage, ImagePullPolicy: v1.PullNever, Command: []string{"sh", "-c", "cp /info/name /scratch/name"}, VolumeMounts: mounts,
+			}}
+			p.Spec.Containers[0].VolumeMounts = mounts
+			p.Spec.Containers[0].ReadinessProbe = &v1.Probe{
+				PeriodSeconds: 1, TimeoutSeconds: 5, FailureThreshold: 3, SuccessThreshold: 1,
+				ProbeHandler: v1.ProbeHandler{Exec: &v1.ExecAction{Command: []string{"grep", "whole", "/scratch/name"}}},
+			}
+		}))
+		w.until(time.Minute, "the pod is Ready", func() bool { return w.ready(uid) })
+		if p := w.get(uid); p.Status.PodIP == "" || p.Status.InitContainerStatuses[0].State.Terminated == nil {
+			t.Errorf("status %+v", p.Status)
+		}
+		since := time.Now()
+		grace := int64(10)
+		w.remove(uid, &grace)
+		w.until(time.Minute, "the pod is gone", func() bool { return w.get(uid) == nil })
+		if took := time.Since(since); took > 5*time.Second {
+			t.Errorf("gone after %s, although its process ends at once", took)
+		}
+		w.noTrace()
+		w.check()
+	})
+	t.Run("limits hold", func(t *testing.T) {
+		w := newRealWorld(t, r)
+		hog := w.add(shell("hog", "tail /dev/zero", func(p *v1.Pod) {
+			neverAgain(p)
+			limited(v1.ResourceList{v1.ResourceMemory: resource.MustParse("40Mi")})(p)
+		}))
+		busy := w.add(shell("busy", "while :; do :; done", limited(v1.ResourceList{v1.ResourceCPU: resource.MustParse("200m"), v1.ResourceMemory: resource.MustParse("40Mi")})))
+		w.until(time.Minute, "the hog has ended", func() bool { return w.get(hog).Status.Phase == v1.PodFailed })
+		end := w.get(hog).Status.ContainerStatuses[0].State.Terminated
+		if end == nil || end.Reason != "OOMKilled" || end.ExitCode != 137 {
+			t.Errorf("the hog ended with %+v", end)
+		}
+		w.until(time.Minute, "the busy pod is Ready", func() bool { return w.ready(busy) })
+		if q := quota(r, busy); q != 0.2 {
+			t.Errorf("the CPU limit is %v cores", q)
+		}
+		used, began := usage(r, busy), time.Now()
+		time.Sleep(3 * time.Second) // what is measured is time
+		cores := (usage(r, busy) - used).Seconds() / time.Since(began).Seconds()
+		if cores > 0.25 {
+			t.Errorf("it used %.2f cores", cores)
+		}
+		zero := int64(0)
+		w.remove(hog, nil)
+		w.remove(busy, &zero)
+		w.until(time.Minute, "the pods are gone", func() bool { return w.allGone([]model.UID{hog, busy}) })
+		w.noTrace()
+		w.check()
+	})
+	t.Run("the runtime is killed", func(t *testing.T) {
+		w := newRealWorld(t, r)
+		uids := w.shells(8, "a", obedient)
+		mortal := w.add(shell("mortal", "sleep 8; exit 3", nil))
+		w.until(time.Minute, "all are Ready", func() bool { return w.allReady(append(uids, mortal)) })
+		since, ids := time.Now(), w.containerIDs(uids)
+		r.kill()
+		// The mortal's container ends while there is no runtime.
+		w.until(time.Minute, "its time is over", func() bool { return time.Since(since) > 10*time.Second })
+		if p := w.get(mortal); !isReady(p) {
+			t.Error("Ready flipped while nobody could look")
+		}
+		r.start()
+		back := time.Now()
+		w.until(30*time.Second, "the end is seen", func() bool { return restarts(w.get(mortal)) == 1 && w.ready(mortal) })
+		if s := w.get(mortal).Status.ContainerStatuses[0].LastTerminationState.Terminated; s == nil || s.ExitCode != 3 && s.ExitCode != 255 {
+			// containerd does not learn the code of what ended while it was away: it says 255, "Unknown".
+			t.Errorf("the last end is %+v", s)
+		}
+		fresh := w.add(shell("fresh", obedient, nil))
+		w.until(30*time.Second, "a new pod is Ready", func() bool { return w.ready(fresh) })
+		t.Logf("all well %s after the runtime's return", time.Since(back))
+		w.steady(uids, since)
+		w.same(uids, ids)
+		w.clear(append(uids, mortal, fresh))
+	})
+	t.Run("the agent is killed", func(t *testing.T) {
+		w := newRealWorld(t, r)
+		uids := w.shells(20, "b", obedient)
+		w.until(2*time.Minute, "all are Ready", func() bool { return w.allReady(uids) })
+		since, ids := time.Now(), w.containerIDs(uids)
+		w.restart()
+		// Once more, while pods come and go.
+		more := w.shells(5, "c", obedient)
+		w.remove(uids[0], nil)
+		w.until(time.Minute, "the first sandboxes are there", func() bool { return w.get(more[0]).Status.PodIP != "" })
+		w.restart()
+		w.until(2*time.Minute, "all are Ready", func() bool { return w.allReady(more) && w.get(uids[0]) == nil })
+		w.steady(uids[1:], since)
+		w.same(uids[1:], ids[1:])
+		w.clear(append(uids[1:], more...))
+	})
+}
+
+func (w *world) shells(n int, prefix, script string) []model.UID {
+	var uids []model.UID
+	for i := range n {
+		uids = append(uids, w.add(shell(fmt.Sprintf("%s%d", prefix, i), script, nil)))
+	}
+	return uids
+}
+
+func (w *world) containerIDs(uids []model.UID) []string {
+	var ids []string
+	for _, u := range uids {
+		ids = append(ids, w.get(u).Status.ContainerStatuses[0].ContainerID)
+	}
+	return ids
+}
+
+func (w *world) same(uids []model.UID, ids []string) {
+	w.t.Helper()
+	for i, id := range w.containerIDs(uids) {
+		if id != ids[i] {
+			w.t.Errorf("%s: another container runs", w.fact(uids[i]).name)
+		}
+	}
+}
+
+// clear deletes pods and holds the records against the invariants.
+func (w *world) clear(uids []model.UID) {
+	w.t.Helper()
+	for _, u := range uids {
+		w.remove(u, nil)
+	}
+	w.until(time.Minute, "all pods are gone", func() bool { return w.allGone(uids) })
+	w.noTrace()
+	w.check()
+}
+
+// quota is a pod's CPU limit in cores.
+func quota(r *realRuntime, uid model.UID) float64 {
+	text := ""
+	if unified(r) {
+		text = r.file("", uid, "cpu.max")
+	} else {
+		text = r.file("cpu", uid, "cpu.cfs_quota_us") + " " + r.file("cpu", uid, "cpu.cfs_period_us")
+	}
+	var limit, period float64
+	if _, err := fmt.Sscan(text, &limit, &period); err != nil {
+		r.t.Fatalf("%q: %v", text, err)
+	}
+	return limit / period
+}
+
+// usage is the CPU time that a pod has used.
+func usage(r *realRuntime, uid model.UID) time.Duration {
+	if !unified(r) {
+		n, _ := strconv.ParseInt(r.file("cpuacct", uid, "cpuacct.usage"), 10, 64)
+		return time.Duration(n)
+	}
+	var n int64
+	for _, line := range strings.Split(r.file("", uid, "cpu.stat"), "\n") {
+		if v, ok := strings.CutPrefix(line, "usage_usec "); ok {
+			n, _ = strconv.ParseInt(v, 10, 64)
+		}
+	}
+	return time.Duration(n) * time.Microsecond
+}
+
+func unified(r *realRuntime) bool {
+	for _, g := range r.podGroups() {
+		return strings.HasPrefix(g, "/sys/fs/cgroup"+r.group)
+	}
+	return false
+}

@@ -24,17 +24,7 @@ import (
 // TestRealRuntime follows a log across rotation and runs commands against the real runtime that `make test` provides
 // (TROUPE_TEST_RUNTIME_ENDPOINT, TROUPE_TEST_IMAGE, TROUPE_TEST_REQUIRE_RUNTIME: see cri/remote).
 func TestRealRuntime(t *testing.T) {
-	endpoint := os.Getenv("TROUPE_TEST_RUNTIME_ENDPOINT")
-	if endpoint == "" {
-		if os.Getenv("TROUPE_TEST_REQUIRE_RUNTIME") == "1" {
-			t.Fatal("TROUPE_TEST_RUNTIME_ENDPOINT is not set")
-		}
-		t.Skip("TROUPE_TEST_RUNTIME_ENDPOINT is not set")
-	}
-	image := os.Getenv("TROUPE_TEST_IMAGE")
-	if image == "" {
-		image = "registry.k8s.io/e2e-test-images/busybox:1.37.0-1"
-	}
+	endpoint, image := realRuntime(t)
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	rt, err := remote.Dial(ctx, endpoint, remote.Options{})
@@ -114,6 +104,21 @@ func TestRealRuntime(t *testing.T) {
 	if took > 2*time.Second {
 		t.Errorf("the follower ended %s after the last words", took)
 	}
+}
+
+// realRuntime is where the real runtime is, and an image with a shell; without one the test is skipped.
+func realRuntime(t *testing.T) (endpoint, image string) {
+	t.Helper()
+	if endpoint = os.Getenv("TROUPE_TEST_RUNTIME_ENDPOINT"); endpoint == "" {
+		if os.Getenv("TROUPE_TEST_REQUIRE_RUNTIME") == "1" {
+			t.Fatal("TROUPE_TEST_RUNTIME_ENDPOINT is not set")
+		}
+		t.Skip("TROUPE_TEST_RUNTIME_ENDPOINT is not set")
+	}
+	if image = os.Getenv("TROUPE_TEST_IMAGE"); image == "" {
+		image = "registry.k8s.io/e2e-test-images/busybox:1.37.0-1"
+	}
+	return endpoint, image
 }
 
 // startReal runs a script in a container of the host's network, and removes it after the test.

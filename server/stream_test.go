@@ -1,6 +1,7 @@
 package server
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"errors"
@@ -47,6 +48,9 @@ func newStreams(t *testing.T) *streams {
 }
 
 func (s *streams) Exec(ctx context.Context, id string, cmd []string, in io.Reader, out, errs io.WriteCloser, _ bool, _ <-chan criremote.TerminalSize) error {
+	if cmd[0] == "sh" {
+		return shell(cmd[2], in, out)
+	}
 	switch cmd[0] {
 	case "fail":
 		_, _ = io.WriteString(errs, "broken")
@@ -64,6 +68,28 @@ func (s *streams) Exec(ctx context.Context, id string, cmd []string, in io.Reade
 	return err
 }
 
+// shell stands for the two scripts of the soak.
+func shell(script string, in io.Reader, out io.Writer) error {
+	if script == "cat" {
+		_, err := io.Copy(out, in)
+		return err
+	}
+	lines := bufio.NewReader(in)
+	for i := range 2 {
+		line, err := lines.ReadString('\n')
+		if err != nil {
+			return err
+		}
+		if i == 0 {
+			_, _ = io.WriteString(out, line)
+		}
+	}
+	return kexec.CodeExitError{Err: errors.New("command terminated"), Code: 7}
+}
+
+// echoPort is the one that sends back what it gets; others tell their number.
+const echoPort = 7
+
 func (s *streams) Attach(_ context.Context, id string, _ io.Reader, out, _ io.WriteCloser, tty bool, _ <-chan criremote.TerminalSize) error {
 	s.tty <- tty
 	_, err := io.WriteString(out, "attached to "+id)
@@ -71,6 +97,11 @@ func (s *streams) Attach(_ context.Context, id string, _ io.Reader, out, _ io.Wr
 }
 
 func (s *streams) PortForward(_ context.Context, sandbox string, port int32, stream io.ReadWriteCloser) error {
+	if port == echoPort {
+		_, err := io.Copy(stream, stream)
+		_ = stream.Close()
+		return err
+	}
 	_, err := fmt.Fprintf(stream, "%s:%d", sandbox, port)
 	_ = stream.Close()
 	return err

@@ -82,8 +82,8 @@ func (s *measurement) root(at time.Time, m machine) (usage, bool) {
 func (s *measurement) system() []statsapi.ContainerStats {
 	var out []statsapi.ContainerStats
 	add := func(name, path string) {
-		if path == "" {
-			return
+		if path == "" || path == "/" {
+			return // it has none of its own
 		}
 		if u, ok := s.group(path); ok {
 			out = append(out, statsapi.ContainerStats{Name: name, StartTime: stamp(created(s.deps.Cgroups.Dir("memory", path))), CPU: u.cpu, Memory: u.memory, Swap: u.swap, IO: u.io})

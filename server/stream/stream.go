@@ -153,7 +153,7 @@ func (s *Server) countWebSocket(kind string) {
 
 // join copies between the client and the runtime's streaming server; the request must ask for an upgrade.
 func join(location *url.URL) *proxy.UpgradeAwareHandler {
-	return proxy.NewUpgradeAwareHandler(location, nil, false, true, responder{})
+	return proxy.NewUpgradeAwareHandler(location, &http.Transport{DialContext: dial}, false, true, responder{})
 }
 
 // responder answers when the two could not be joined.

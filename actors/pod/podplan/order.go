@@ -72,10 +72,11 @@ func underWay(v model.ContainerView) bool {
 	return true
 }
 
-// appsBegan: an app container was created in this sandbox, so initialisation is over.
+// appsBegan: an app container was created in this sandbox and round, so initialisation is over.
 func (s *State) appsBegan() bool {
 	for i := range s.Pod.Spec.Containers {
-		if v := s.Views[s.Pod.Spec.Containers[i].Name]; v.Current != nil && s.Sandbox != nil && v.Current.Sandbox == s.Sandbox.ID {
+		name := s.Pod.Spec.Containers[i].Name
+		if v := s.Views[name]; v.Current != nil && s.Sandbox != nil && v.Current.Sandbox == s.Sandbox.ID && v.Current.ID != s.Past[name] {
 			return true
 		}
 	}
@@ -159,6 +160,12 @@ func (p *plan) turnOver() {
 	s.Adopted = false
 	clear(s.Granted)
 	clear(s.Revoked)
+	s.Past = make(map[string]model.ContainerID, len(s.Views))
+	for name, v := range s.Views {
+		if v.Current != nil {
+			s.Past[name] = v.Current.ID
+		}
+	}
 	if !again && round.NewSandbox {
 		return // completed() sees that nothing is left to run
 	}

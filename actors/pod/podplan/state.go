@@ -167,6 +167,8 @@ type State struct {
 	Granted     map[string]model.SandboxID
 	Revoked     map[string]time.Time // deadline told with the newest Revoke
 	Round       *Round
+	// Past are the instances of earlier rounds: that they ran says nothing about this one.
+	Past map[string]model.ContainerID
 	// Unseen are containers whose actors were rebuilt and have not been shown yet what runs; they get no grant before.
 	Unseen map[string]bool
 	// Prefetched and NetworkTold: said once.

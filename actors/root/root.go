@@ -19,7 +19,6 @@ import (
 
 	"github.com/troupe-dev/troupe/actors/cgroup"
 	"github.com/troupe-dev/troupe/actors/garbage/garbageplan"
-	"github.com/troupe-dev/troupe/actors/image"
 	"github.com/troupe-dev/troupe/actors/mirror"
 	"github.com/troupe-dev/troupe/actors/node"
 	"github.com/troupe-dev/troupe/actors/object"
@@ -90,6 +89,8 @@ type Config struct {
 	AllowAPIReferers bool
 	// Garbage limits dead containers; nil for the kubelet's defaults (one of each container, no age, no total).
 	Garbage *garbageplan.Policy
+	// CredentialProviderConfig and -BinDir are --image-credential-provider-config and -bin-dir; "" for no plugins.
+	CredentialProviderConfig, CredentialProviderBinDir string
 }
 
 // Agent is a running agent.
@@ -171,8 +172,10 @@ func Start(ctx context.Context, d Deps, cfg Config) (*Agent, error) {
 		return nil, err
 	}
 	objects, tokens := objectStores(d, k)
-	a.refs.images.set(a.System.Root("images", "images", image.New(
-		image.Deps{Images: d.Images, Runner: a.Runner, Logger: d.Logger, Recorder: recorder, Secrets: objects}, imageConfig(cfg))))
+	if err := a.startImages(d, cfg, objects, tokens, recorder); err != nil {
+		cancel()
+		return nil, err
+	}
 	a.refs.cgroups.set(a.System.Root("cgroups", "cgroups", cgroup.New(
 		cgroup.Deps{Applier: applier, Runner: a.Runner, Logger: d.Logger, Event: func(kind, reason, message string) {
 			recorder.Event(a.Events.Node(), kind, reason, message)

@@ -9,16 +9,21 @@ import (
 
 	"github.com/troupe-dev/troupe/actors/garbage"
 	"github.com/troupe-dev/troupe/actors/garbage/garbageplan"
+	"github.com/troupe-dev/troupe/actors/image/pullrecords"
 	"github.com/troupe-dev/troupe/actors/logrotate"
 	"github.com/troupe-dev/troupe/actors/pod/sandboxspec"
 	"github.com/troupe-dev/troupe/messages"
 )
 
 // upkeep are the actors that tidy up on the node's tick.
-type upkeep struct{ logs, garbage late }
+type upkeep struct {
+	logs, garbage, images late
+	// records are of pulled images; nil when none are kept.
+	records *pullrecords.Store
+}
 
 // ticks are those that want the node's tick.
-func (u *upkeep) ticks() []messages.Sink { return []messages.Sink{&u.logs, &u.garbage} }
+func (u *upkeep) ticks() []messages.Sink { return []messages.Sink{&u.logs, &u.garbage, &u.images} }
 
 // startUpkeep makes the actors that tidy up. Its errors are about the configuration.
 func (a *Agent) startUpkeep(d Deps, cfg Config) error {
@@ -47,6 +52,7 @@ func (a *Agent) startUpkeep(d Deps, cfg Config) error {
 	a.upkeep.garbage.set(a.System.Root("garbage", garbage.Kind, garbage.New(garbage.Deps{
 		Runtime: d.Runtime, Runner: a.Runner, Pods: a.Table, Ready: a.isSynced, Event: a.nodeEvent, Logger: d.Logger,
 	}, gc)))
+	a.startImageGC(d, cfg)
 	return nil
 }
 

@@ -44,6 +44,7 @@ func startAgent(ctx context.Context, o NodeOptions) error {
 			Labels: o.Flags.NodeLabels, CloudProvider: o.Flags.CloudProvider, SeccompDefault: k.SeccompDefault != nil && *k.SeccompDefault,
 			IgnoreEviction: o.Flags.AllocatableIgnoreEviction, RegisterNode: k.RegisterNode == nil || *k.RegisterNode, RegisterTaints: k.RegisterWithTaints,
 			ProviderID: k.ProviderID, WaitRuntime: waitRuntime,
+			CredentialProviderConfig: o.Flags.ImageCredentialProviderConfig, CredentialProviderBinDir: o.Flags.ImageCredentialProviderBinDir,
 			Garbage: &garbageplan.Policy{MinAge: o.Flags.MinimumContainerTTL, MaxPerContainer: int(o.Flags.MaxDeadPerContainer), MaxTotal: int(o.Flags.MaxDeadContainers)},
 		},
 		Server:  serverConfig(o),

@@ -30,6 +30,7 @@ type Runner struct {
 
 	mu      sync.Mutex
 	started time.Time
+	counted time.Time // up to here the journal has the time that specs took
 	seen    map[string]bool // specs with a line on the screen
 }
 
@@ -137,7 +138,7 @@ func named(text string, specs []string) string {
 func (r *Runner) ended(n Result) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if err := r.Journal.add(line{Result: &n}); err != nil {
+	if err := errors.Join(r.Journal.add(line{Result: &n}), r.count()); err != nil {
 		r.Say("%v", err)
 	}
 	if r.seen[n.Name] {
@@ -152,6 +153,14 @@ func (r *Runner) ended(n Result) {
 		word = "skip  "
 	}
 	r.Say("%s [%*d/%d] %s %s", clock(time.Since(r.started)), len(fmt.Sprint(r.Journal.Begin.Specs)), len(r.Journal.Results), r.Journal.Begin.Specs, word, n.Name)
+}
+
+// count adds the time since it was counted last, so that a run that is cut off has counted nearly all. The caller holds the lock.
+func (r *Runner) count() error {
+	now := time.Now()
+	spent := now.Sub(r.counted).Seconds()
+	r.counted = now
+	return r.Journal.add(line{Spent: spent})
 }
 
 func clock(d time.Duration) string {
@@ -178,7 +187,9 @@ func (r *Runner) group(ctx context.Context, specs []string, procs int) error {
 	if err != nil {
 		return err
 	}
-	begun := time.Now()
+	r.mu.Lock()
+	r.counted = time.Now()
+	r.mu.Unlock()
 	if err := c.Start(); err != nil {
 		return fmt.Errorf("start the suite: %w", err)
 	}
@@ -212,7 +223,7 @@ func (r *Runner) group(ctx context.Context, specs []string, procs int) error {
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if err := r.Journal.add(line{Spent: time.Since(begun).Seconds()}); err != nil {
+	if err := r.count(); err != nil {
 		return err
 	}
 	for _, s := range specs { // the suite ended, yet says nothing of it: do not ask for ever

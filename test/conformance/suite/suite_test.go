@@ -9,6 +9,7 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 )
 
 var names = []string{
@@ -95,7 +96,7 @@ func TestFollowTakesResultsFromTheScreen(t *testing.T) {
 		"[sig-node] Pods [BeforeEach] should run alone [Serial] [NodeConformance]",
 		"[SynchronizedAfterSuite] PASSED [0.000 seconds]",
 	}, "\n")
-	r := &Runner{Say: func(string, ...any) {}, seen: map[string]bool{}}
+	r := &Runner{Say: func(string, ...any) {}, seen: map[string]bool{}, counted: time.Now()}
 	var err error
 	if r.Journal, _, err = OpenJournal(filepath.Join(t.TempDir(), "j"), Begin{Specs: 3}, false); err != nil {
 		t.Fatal(err)

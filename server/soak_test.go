@@ -52,6 +52,18 @@ func hold() held {
 	return held{runtime.NumGoroutine(), len(fds)}
 }
 
+// rested waits until what is held does not become less any more.
+func rested() held {
+	least, since := hold(), time.Now()
+	for time.Since(since) < time.Second {
+		time.Sleep(50 * time.Millisecond)
+		if now := hold(); now.goroutines < least.goroutines || now.descriptors < least.descriptors {
+			least, since = held{min(now.goroutines, least.goroutines), min(now.descriptors, least.descriptors)}, time.Now()
+		}
+	}
+	return least
+}
+
 // settled waits until no more is held than before, and says what is held when that does not happen.
 func settled(t *testing.T, before held) {
 	t.Helper()
@@ -230,8 +242,7 @@ func (s *soak) forward(i int, opened func(), all <-chan struct{}) error {
 func (s *soak) run(t *testing.T) {
 	s.cfg = &rest.Config{TLSClientConfig: rest.TLSClientConfig{Insecure: true}}
 	s.round(t, 6, 4) // what stays for good is there after the first streams
-	time.Sleep(200 * time.Millisecond)
-	before := hold()
+	before := rested()
 	execs, forwards := sizes(t)
 	s.round(t, execs, forwards)
 	settled(t, before)
@@ -252,7 +263,7 @@ func echo(t *testing.T) (port int) {
 				return
 			}
 			go func() {
-				_, _ = io.Copy(c, c)
+				_, _ = io.Copy(struct{ io.Writer }{c}, c) // from socket to socket it would keep the pipes of splice(2)
 				_ = c.Close()
 			}()
 		}

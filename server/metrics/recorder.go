@@ -20,6 +20,7 @@ type Recorder struct {
 	sandboxErrors       *prometheus.CounterVec
 	startedPods         prometheus.Counter
 	startedPodErrors    prometheus.Counter
+	userns              *usernsPods
 	startedContainers   *prometheus.CounterVec
 	startErrors         *prometheus.CounterVec
 	podStart            prometheus.Histogram
@@ -87,6 +88,7 @@ func (r *Recorder) podMetrics() {
 	start := []float64{0.5, 1, 2, 3, 4, 5, 6, 8, 10, 20, 30, 45, 60, 120, 180, 240, 300, 360, 480, 600, 900, 1200, 1800, 2700, 3600}
 	r.startedPods = counter(g, "kubelet_started_pods_total", "Pod sandboxes that were to be started.")
 	r.startedPodErrors = counter(g, "kubelet_started_pods_errors_total", "Pod sandboxes that could not be started.")
+	r.userns = newUsernsPods(g)
 	r.startedContainers = counterVec(g, "kubelet_started_containers_total", "Containers started, by type.", "container_type")
 	r.startErrors = counterVec(g, "kubelet_started_containers_errors_total", "Containers that could not be started, by type and reason.", "container_type", "code")
 	r.podStart = histogram(g, "kubelet_pod_start_duration_seconds", "Time from first sight of a pod to its containers running.", start)

@@ -91,12 +91,14 @@ func (m *countedRuntime) UpdateRuntimeConfig(ctx context.Context, podCIDR string
 func (m *countedRuntime) RunPodSandbox(ctx context.Context, config *runtimeapi.PodSandboxConfig, handler string) (res model.SandboxID, err error) {
 	defer m.r.sandboxRun(handler, time.Now(), &err)
 	defer m.r.operation("run_podsandbox", time.Now(), &err)
+	defer func() { m.r.userns.run(config, res, err) }()
 	return m.inner.RunPodSandbox(ctx, config, handler)
 }
 
 // StopPodSandbox counts and forwards.
 func (m *countedRuntime) StopPodSandbox(ctx context.Context, id model.SandboxID) (err error) {
 	defer m.r.operation("stop_podsandbox", time.Now(), &err)
+	defer m.r.userns.gone(id)
 	return m.inner.StopPodSandbox(ctx, id)
 }
 
@@ -121,12 +123,14 @@ func (m *countedRuntime) ListPodSandbox(ctx context.Context, filter cri.SandboxF
 // CreateContainer counts and forwards.
 func (m *countedRuntime) CreateContainer(ctx context.Context, sandbox model.SandboxID, config *runtimeapi.ContainerConfig, sandboxConfig *runtimeapi.PodSandboxConfig) (res model.ContainerID, err error) {
 	defer m.r.operation("create_container", time.Now(), &err)
+	defer func() { m.r.userns.created(sandbox, res, err) }()
 	return m.inner.CreateContainer(ctx, sandbox, config, sandboxConfig)
 }
 
 // StartContainer counts and forwards.
 func (m *countedRuntime) StartContainer(ctx context.Context, id model.ContainerID) (err error) {
 	defer m.r.operation("start_container", time.Now(), &err)
+	defer func() { m.r.userns.begun(id, err) }()
 	return m.inner.StartContainer(ctx, id)
 }
 

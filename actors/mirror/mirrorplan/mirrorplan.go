@@ -143,6 +143,9 @@ func seen(s State, pod *v1.Pod) State {
 	if pod.UID == s.Buried {
 		return s
 	}
+	if s.Mirror != nil && s.Mirror.UID == pod.UID && s.Mirror.DeletionTimestamp != nil && pod.DeletionTimestamp == nil {
+		return s // a deletion is never taken back: this is an earlier state
+	}
 	if s.Mirror == nil || s.Mirror.UID != pod.UID || !older(pod, s.Mirror) {
 		s.Mirror = pod
 	}

@@ -13,6 +13,7 @@ import (
 
 	v1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/kubernetes/fake"
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 
 	"github.com/troupe-dev/troupe/cri/remote"
@@ -114,4 +115,31 @@ func TestReadyStatus(t *testing.T) {
 	if len(st.ContainerStatuses) != 2 || st.ObservedGeneration != 3 || st.Phase != v1.PodRunning {
 		t.Errorf("%+v", st)
 	}
+}
+
+// Without a lease the node controller would make the pods not Ready in the middle of a measurement.
+func TestLeaseIsRenewed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		client := fake.NewClientset()
+		a := &Agent{Client: client, Node: "n", Log: func(err error) { t.Error(err) }}
+		ended := make(chan struct{})
+		go func() {
+			a.live(ctx)
+			close(ended)
+		}()
+		for range 3 {
+			synctest.Wait()
+			l, err := client.CoordinationV1().Leases(v1.NamespaceNodeLease).Get(ctx, "n", metav1.GetOptions{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if age := time.Since(l.Spec.RenewTime.Time); age > time.Millisecond || *l.Spec.HolderIdentity != "n" {
+				t.Errorf("renewed %s ago: %+v", age, l.Spec)
+			}
+			time.Sleep(leaseEvery)
+		}
+		cancel()
+		<-ended
+	})
 }

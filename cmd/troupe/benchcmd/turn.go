@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"golang.org/x/sys/unix"
 	v1 "k8s.io/api/core/v1"
 
 	"github.com/troupe-dev/troupe/bench/apiload"
@@ -233,6 +234,8 @@ func (t *turn) throughAPI(ctx context.Context, out *report.Run) error {
 		}
 		t.clean(func() {
 			t.process.stop(background)
+			// A kubelet mounts its folder on itself and leaves it so; no mount there is EINVAL.
+			_ = unix.Unmount(filepath.Join(t.dir, "root"), unix.MNT_DETACH)
 			if err := apiload.RemoveNode(background, client, t.node); err != nil {
 				fmt.Fprintln(t.show.w, err)
 			}

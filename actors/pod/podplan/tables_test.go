@@ -521,3 +521,16 @@ func TestStale(t *testing.T) {
 		}
 	}
 }
+
+// TestUnread: the last status waits until it is known how every container ended, but not for ever.
+func TestUnread(t *testing.T) {
+	r := newRig(t, podOf(v1.RestartPolicyAlways, "a")).runs()
+	r.asksDelete(30)
+	blind := func(v *model.ContainerView) { exited(0)(v); v.Current.Detailed = false }
+	r.child("a", model.StageExited, blind)
+	r.want(Ending, "StopSandbox(b1)") // it has ended: nothing is killed by this
+	r.done(model.OutcomeOK)
+	r.want(Ending, "")
+	r.ends("a", 7)
+	r.want(Ended, "Release DropVolumes DropCgroup RemoveSandbox(b1)")
+}

@@ -8,6 +8,7 @@ import (
 
 	v1 "k8s.io/api/core/v1"
 
+	"github.com/troupe-dev/troupe/actors/runtime"
 	"github.com/troupe-dev/troupe/cri/sim"
 	"github.com/troupe-dev/troupe/messages/model"
 )
@@ -83,6 +84,9 @@ func TestHungCallHoldsUpNobody(t *testing.T) {
 					if op == "PodSandboxStatus" || op == "ContainerStatus" {
 						named = len(e.InFlight) > 0 || len(e.Containers[0].InFlight) > 0
 					}
+				}
+				if d, ok := w.entry("/runtime").Detail.(runtime.Detail); !ok || !d.Ready || !d.Network {
+					t.Errorf("the node is not ready: %+v", d)
 				}
 				if !named {
 					w.describe()

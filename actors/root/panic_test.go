@@ -124,6 +124,9 @@ func (w *world) entry(path string) registry.Node {
 func TestPanicInAnyActor(t *testing.T) {
 	for _, path := range []string{"/runtime", "/node", "/pods", "/cgroups", "/images", "/volumes", "/status", "/pods/uid-s0", "/pods/uid-s0/app"} {
 		for _, n := range []int{1, 5} {
+			if n > 1 && !strings.HasPrefix(path, "/pods") && path != "/runtime" {
+				continue // the rest is the same for all that hold nothing below them
+			}
 			t.Run(fmt.Sprintf("%s %d", path, n), func(t *testing.T) {
 				inSabotage(t, func(w *world, s *saboteur) {
 					kinds := func(p *v1.Pod) { withInit(p); probed(p) }

@@ -18,7 +18,7 @@ import (
 // The agent is killed at any moment over pods in every stage: what runs runs on, what was half made is finished or
 // removed, restart counts and readiness stay.
 func TestAgentKilledAtAnyMoment(t *testing.T) {
-	for seed := range seeds(3) {
+	for seed := range seeds(2) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			inWorld(t, sim.DefaultLatency(), func(w *world) {
 				r := rand.New(rand.NewPCG(seed, 5))

@@ -10,6 +10,9 @@ import (
 // other actors hold, then (if the pod is being deleted) everything the runtime keeps of it, and last the API object.
 func (p *plan) ending() {
 	s := p.s
+	if s.Gone {
+		p.leave() // the scheduler counts it no more, and has given its place to others: they are not refused for it
+	}
 	if s.Op == podmsg.OpRunSandbox && !s.Cancelled && !p.now.Before(s.End.Since.Add(endPatience)) {
 		s.Cancelled = true
 		p.do(Cancel{Gen: s.Gen})
@@ -147,8 +150,8 @@ func (p *plan) settleSandboxes() bool {
 	return false
 }
 
-// giveBack returns what other actors hold for the pod.
-func (p *plan) giveBack() {
+// leave gives the pod's place on the node back.
+func (p *plan) leave() {
 	s := p.s
 	if s.Placed || s.Admission == AdmissionAsked { // an answer that is under way would hold the place for ever
 		s.Placed = false
@@ -157,6 +160,12 @@ func (p *plan) giveBack() {
 		}
 		p.do(Release{})
 	}
+}
+
+// giveBack returns what other actors hold for the pod.
+func (p *plan) giveBack() {
+	s := p.s
+	p.leave()
 	if s.Volumes != Dropping && s.Volumes != Gone {
 		s.Volumes = Dropping
 		p.do(DropVolumes{})

@@ -206,7 +206,7 @@ func pure() []*regexp.Regexp {
 		`(^|/)\w*plan$`,
 		`^supervisor/policy$`,
 		`^cgroups$`,
-		`/(podchange|podstatus|payload|fieldpath|sandboxspec|containerspec|expand|qos|ledger|allocatable|backoff)$`,
+		`/(allocation|podchange|podstatus|payload|fieldpath|sandboxspec|containerspec|expand|qos|ledger|allocatable|backoff)$`,
 	} {
 		out = append(out, regexp.MustCompile(p))
 	}

@@ -17,7 +17,7 @@ import (
 )
 
 var (
-	worlds = flag.Int("worlds", 400, "number of random worlds")
+	worlds = flag.Int("worlds", 150, "number of random worlds; thousands find what hundreds do not")
 	seed   = flag.Uint64("seed", 0, "first seed of the random worlds")
 )
 

@@ -132,6 +132,14 @@ func agnhostImage(s Sources, base files, pause []byte) (image, error) {
 			return image{}, err
 		}
 	}
+	small := image{files: files{"/pause": {data: pause, mode: 0o755}}, conf: v1.Config{Entrypoint: []string{"/pause"}, User: "65535:65535"}}
+	img, err := small.pack("pause:testing")
+	if err != nil {
+		return image{}, err
+	}
+	if err := f.nest("/var/registry/pause", "testing", img); err != nil {
+		return image{}, err
+	}
 	ports := map[string]struct{}{}
 	for _, p := range strings.Fields("80 5000 8080 8081 9376") {
 		ports[p+"/tcp"] = struct{}{}

@@ -19,7 +19,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/tarball"
 )
 
-//go:embed c.go content.go elf.go images.go layer.go
+//go:embed c.go content.go elf.go images.go layer.go nested.go
 var recipe embed.FS
 
 // Archives packs the images into cache/images-<hash of the recipe> unless they are there, and returns that folder.
@@ -72,34 +72,39 @@ func Archives(cache string, s Sources, say func(string, ...any)) (string, error)
 // write makes one archive with one image for each tag. They share the layer and differ in a label: a runtime that sees
 // one image under several names reports any of them, and specs compare names.
 func (i image) write(to string) error {
-	content, err := i.files.layer()
-	if err != nil {
-		return err
-	}
-	layer, err := tarball.LayerFromOpener(func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(content)), nil })
-	if err != nil {
-		return err
-	}
-	stacked, err := mutate.AppendLayers(empty.Image, layer)
-	if err != nil {
-		return err
-	}
 	set := map[name.Tag]v1.Image{}
 	for _, t := range i.tags {
 		tag, err := name.NewTag(t)
 		if err != nil {
 			return err
 		}
-		cf, err := stacked.ConfigFile()
-		if err != nil {
-			return err
-		}
-		cf = cf.DeepCopy()
-		cf.OS, cf.Architecture, cf.Config = "linux", runtime.GOARCH, i.conf
-		cf.Config.Labels = map[string]string{"tag": t}
-		if set[tag], err = mutate.ConfigFile(stacked, cf); err != nil {
+		if set[tag], err = i.pack(t); err != nil {
 			return err
 		}
 	}
 	return tarball.MultiWriteToFile(to, set)
+}
+
+// pack makes the image of one tag.
+func (i image) pack(tag string) (v1.Image, error) {
+	content, err := i.files.layer()
+	if err != nil {
+		return nil, err
+	}
+	layer, err := tarball.LayerFromOpener(func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(content)), nil })
+	if err != nil {
+		return nil, err
+	}
+	stacked, err := mutate.AppendLayers(empty.Image, layer)
+	if err != nil {
+		return nil, err
+	}
+	cf, err := stacked.ConfigFile()
+	if err != nil {
+		return nil, err
+	}
+	cf = cf.DeepCopy()
+	cf.OS, cf.Architecture, cf.Config = "linux", runtime.GOARCH, i.conf
+	cf.Config.Labels = map[string]string{"tag": tag}
+	return mutate.ConfigFile(stacked, cf)
 }

@@ -30,7 +30,7 @@ type Runner struct {
 
 	mu      sync.Mutex
 	started time.Time
-	counted time.Time // up to here the journal has the time that specs took
+	counted time.Time       // up to here the journal has the time that specs took
 	seen    map[string]bool // specs with a line on the screen
 }
 
@@ -81,19 +81,29 @@ func (r *Runner) Crashed(how string) {
 func (r *Runner) follow(out io.Reader, log io.Writer, specs []string) {
 	in := bufio.NewReader(out)
 	var head *Result
+	current, before := "", "" // the spec that runs alone, announced as it begins; the line before
 	for {
 		text, err := in.ReadString('\n')
 		_, _ = io.WriteString(log, text)
 		text = strings.TrimSuffix(text, "\n")
-		if head == nil {
-			head = header(text)
-		} else {
+		switch {
+		case head != nil:
 			if name := named(text, specs); name != "" {
-				head.Name = name
+				current = name
+			}
+			if head.Name = current; current != "" {
 				r.ended(*head)
 			}
-			head = nil
+			head, current = nil, ""
+		case strings.HasPrefix(before, "-----"):
+			if name := named(text, specs); name != "" {
+				current = name
+			}
+			head = header(text)
+		default:
+			head = header(text)
 		}
+		before = text
 		if err != nil {
 			return
 		}

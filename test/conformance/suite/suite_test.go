@@ -82,37 +82,50 @@ func TestExactlyMatchesTheSpecsAlone(t *testing.T) {
 }
 
 func TestFollowTakesResultsFromTheScreen(t *testing.T) {
-	printed := strings.Join([]string{
-		"------------------------------",
-		"• [2.136 seconds]",
-		"[sig-node] Pods should run [NodeConformance] [Conformance] [sig-node, NodeConformance, Conformance]",
-		"/k8s/test/e2e/common/node/pods.go:1",
-		"  STEP: • [9.0 seconds]",
-		"------------------------------",
-		"• [FAILED] [3.5 seconds]",
-		"[sig-node] Pods [It] should run slowly [Slow] [NodeConformance] [sig-node]",
-		"------------------------------",
-		"S [SKIPPED] [0.1 seconds]",
-		"[sig-node] Pods [BeforeEach] should run alone [Serial] [NodeConformance]",
-		"[SynchronizedAfterSuite] PASSED [0.000 seconds]",
-	}, "\n")
-	r := &Runner{Say: func(string, ...any) {}, seen: map[string]bool{}, counted: time.Now()}
-	var err error
-	if r.Journal, _, err = OpenJournal(filepath.Join(t.TempDir(), "j"), Begin{Specs: 3}, false); err != nil {
-		t.Fatal(err)
-	}
-	var log bytes.Buffer
-	r.follow(strings.NewReader(printed), &log, names)
+	const rule = "------------------------------"
 	want := map[string]Result{
 		names[0]: {Name: names[0], State: "passed", Seconds: 2.136},
 		names[1]: {Name: names[1], State: "failed", Seconds: 3.5},
 		names[2]: {Name: names[2], State: "skipped", Seconds: 0.1},
 	}
-	if !reflect.DeepEqual(r.Journal.Results, want) {
-		t.Errorf("got %v, want %v", r.Journal.Results, want)
-	}
-	if log.String() != printed {
-		t.Errorf("the log is not what was printed: %q", log.String())
+	for how, lines := range map[string][]string{
+		// several at a time: a spec is printed when it has ended
+		"together": {
+			rule, "• [2.136 seconds]",
+			"[sig-node] Pods should run [NodeConformance] [Conformance] [sig-node, NodeConformance, Conformance]",
+			"/k8s/test/e2e/common/node/pods.go:1", "  STEP: • [9.0 seconds]",
+			rule, "• [FAILED] [3.5 seconds]",
+			"[sig-node] Pods [It] should run slowly [Slow] [NodeConformance] [sig-node]",
+			rule, "S [SKIPPED] [0.1 seconds]",
+			"[sig-node] Pods [BeforeEach] should run alone [Serial] [NodeConformance]",
+			rule, "[SynchronizedAfterSuite] PASSED [0.000 seconds]", rule,
+		},
+		// one at a time: it is announced, and named again only when it did not pass
+		"alone": {
+			rule, "[sig-node] Pods should run [NodeConformance] [Conformance] [sig-node]", "/k8s/pods.go:1", "  STEP: x", "• [2.136 seconds]",
+			rule, "[sig-node] Pods should run slowly [Slow] [NodeConformance] [sig-node]", "/k8s/pods.go:2", "  STEP: x", "• [FAILED] [3.5 seconds]",
+			"[sig-node] Pods [It] should run slowly [Slow] [NodeConformance] [sig-node]",
+			rule, "[sig-node] Pods should run alone [Serial] [NodeConformance]", "/k8s/pods.go:3", "S [SKIPPED] [0.1 seconds]",
+			"[sig-node] Pods [BeforeEach] should run alone [Serial] [NodeConformance]",
+			rule, "[SynchronizedAfterSuite] PASSED [0.000 seconds]", rule,
+		},
+	} {
+		t.Run(how, func(t *testing.T) {
+			r := &Runner{Say: func(string, ...any) {}, seen: map[string]bool{}, counted: time.Now()}
+			var err error
+			if r.Journal, _, err = OpenJournal(filepath.Join(t.TempDir(), "j"), Begin{Specs: 3}, false); err != nil {
+				t.Fatal(err)
+			}
+			printed := strings.Join(lines, "\n")
+			var log bytes.Buffer
+			r.follow(strings.NewReader(printed), &log, names)
+			if !reflect.DeepEqual(r.Journal.Results, want) {
+				t.Errorf("got %v, want %v", r.Journal.Results, want)
+			}
+			if log.String() != printed {
+				t.Errorf("the log is not what was printed: %q", log.String())
+			}
+		})
 	}
 }
 

@@ -22,7 +22,6 @@ import (
 	"github.com/troupe-dev/troupe/cri"
 	"github.com/troupe-dev/troupe/messages"
 	"github.com/troupe-dev/troupe/messages/nodemsg"
-	"github.com/troupe-dev/troupe/messages/usernsmsg"
 )
 
 // Host is what the agent knows of its machine. What is set here once never changes; the rest is in atomics.
@@ -65,28 +64,21 @@ func inspectHost(ctx context.Context, cfg Config) (*Host, error) {
 	return h, nil
 }
 
-// listening passes on what is told to the node actor and keeps what others read of it. A pod that gives back its place on
-// the node gives back its user ids with it.
+// listening passes on what is told to the node actor and keeps what others read of it.
 type listening struct {
-	host   *Host
-	next   messages.Sink
-	userns messages.Sink
+	host *Host
+	next messages.Sink
 }
 
 // Tell implements messages.Sink.
 func (l listening) Tell(msg any) {
-	switch m := msg.(type) {
-	case nodemsg.RuntimeState:
+	if m, ok := msg.(nodemsg.RuntimeState); ok {
 		if name := m.State.Name; name != "" {
 			l.host.runtime.Store(&name)
 		}
 		if m.State.Handlers != nil {
 			l.host.handlers.Store(abilities(m.State.Handlers))
 		}
-	case nodemsg.Release:
-		l.userns.Tell(usernsmsg.Drop{UID: m.UID})
-	case nodemsg.Sweep:
-		l.userns.Tell(usernsmsg.Sweep{Owned: m.Owned})
 	}
 	l.next.Tell(msg)
 }

@@ -166,7 +166,7 @@ func Start(ctx context.Context, d Deps, cfg Config) (*Agent, error) {
 		cancel()
 		return nil, err
 	}
-	a.refs.node.set(listening{host, a.System.Root("node", node.Kind, n.Producer), &a.refs.userns})
+	a.refs.node.set(listening{host, a.System.Root("node", node.Kind, n.Producer)})
 	if err := a.newUserns(ctx, d, cfg); err != nil {
 		cancel()
 		return nil, err
@@ -176,10 +176,10 @@ func Start(ctx context.Context, d Deps, cfg Config) (*Agent, error) {
 		cancel()
 		return nil, err
 	}
-	a.refs.cgroups.set(a.System.Root("cgroups", "cgroups", cgroup.New(
+	a.refs.cgroups.set(freeing{userns: &a.refs.userns, next: a.System.Root("cgroups", "cgroups", cgroup.New(
 		cgroup.Deps{Applier: applier, Runner: a.Runner, Logger: d.Logger, Event: func(kind, reason, message string) {
 			recorder.Event(a.Events.Node(), kind, reason, message)
-		}}, cgroupConfig(cfg, host, driver))))
+		}}, cgroupConfig(cfg, host, driver)))})
 	mounter := mounts.New(mount.New(""))
 	vd := volume.Deps{Runner: a.Runner, Objects: objects, Tokens: tokens, Mounts: mounter, Allocatable: host.allocatable, Events: recorder, Logger: d.Logger}
 	a.refs.volumes.set(a.System.Root("volumes", "volumes", volume.New(vd, volume.Config{RootDir: cfg.RootDir, Resync: resync(k)})))

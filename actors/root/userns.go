@@ -7,6 +7,9 @@ import (
 
 	"github.com/troupe-dev/troupe/actors/userns"
 	"github.com/troupe-dev/troupe/actors/userns/usernsplan"
+	"github.com/troupe-dev/troupe/messages"
+	"github.com/troupe-dev/troupe/messages/cgroupmsg"
+	"github.com/troupe-dev/troupe/messages/usernsmsg"
 )
 
 // newUserns makes the /userns actor. It fails when the host gives ids that cannot be used, as the kubelet does.
@@ -25,6 +28,21 @@ func (a *Agent) newUserns(ctx context.Context, d Deps, cfg Config) error {
 	}
 	a.refs.userns.set(a.System.Root("userns", userns.Kind, produce))
 	return nil
+}
+
+// freeing passes on what is told to the cgroup actor. A pod gives back its cgroup when nothing of it runs any more, and its
+// user ids with it. Its place on the node may be given away earlier.
+type freeing struct{ next, userns messages.Sink }
+
+// Tell implements messages.Sink.
+func (f freeing) Tell(msg any) {
+	f.next.Tell(msg)
+	switch m := msg.(type) {
+	case cgroupmsg.Drop:
+		f.userns.Tell(usernsmsg.Drop{UID: m.UID})
+	case cgroupmsg.Sweep:
+		f.userns.Tell(usernsmsg.Sweep{Owned: m.Owned})
+	}
 }
 
 func podsDir(cfg Config) string { return filepath.Join(cfg.RootDir, "pods") }

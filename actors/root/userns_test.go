@@ -60,3 +60,26 @@ func TestUserNamespaces(t *testing.T) {
 		}
 	})
 }
+
+// A pod whose object is gone has its ids for as long as something of it runs; then they are free.
+func TestUserIDsOfForcedDeletion(t *testing.T) {
+	inWorld(t, sim.DefaultLatency(), func(w *world) {
+		uid := w.fill(1, "stubborn", func(p *v1.Pod) {
+			ownUsers(p)
+			program("term=ignore")(p)
+		})[0]
+		record := w.dir + "/pods/" + string(uid) + "/" + usernsfile.Name
+		w.agent.Source.Remove(uid)
+		time.Sleep(3 * time.Second)
+		if _, running := w.sim.Count(); running == 0 {
+			t.Fatal("it has ended already")
+		}
+		if _, err := os.Stat(record); err != nil {
+			t.Errorf("while it runs: %v", err)
+		}
+		w.nothingLeft()
+		if _, err := os.Stat(record); err == nil {
+			t.Error("the record of its ids is left")
+		}
+	})
+}

@@ -170,6 +170,11 @@ func (a *Actor) removed(m podsmsg.Removed) {
 		e.gone = true
 		a.staticRuns(e)
 		e.ref.Tell(podmsg.SourceGone{})
+		if a.deps.Node != nil {
+			// The pod gives its place back too, but only from here it comes before the wish of the pod that the scheduler has
+			// given it to.
+			a.deps.Node.Tell(nodemsg.Release{UID: uid})
+		}
 	}
 }
 

@@ -151,6 +151,8 @@ type shell struct {
 type (
 	tick     struct{}
 	register struct{}
+	// impatient is the end of the wait for the addresses.
+	impatient struct{}
 )
 
 // patience is how long registration waits for the node's addresses: a slow resolver must not keep the node from being
@@ -164,7 +166,7 @@ func (s *shell) Started(c *spawn.Cell) {
 	if s.deps.Client == nil {
 		return
 	}
-	c.After(patience, register{})
+	c.After(patience, impatient{})
 	go watch(c.Context(), s.deps.Client, s.config.NodeName, s.deps.Logger, c.Self())
 	if s.deps.Recorder != nil && c.Incarnation() == 1 {
 		s.deps.Recorder.Event(s.deps.Ref, v1.EventTypeNormal, "Starting", "Starting kubelet.")
@@ -180,6 +182,10 @@ func (s *shell) Receive(c *spawn.Cell, msg any) {
 		s.tick(c)
 	case register:
 		s.register(c)
+	case impatient:
+		if s.attempts == 0 { // else an attempt was made, and has set the time of the next
+			s.register(c)
+		}
 	case registration:
 		s.registrationDone(c, m)
 	case resolved:

@@ -54,8 +54,8 @@ type Deps struct {
 // Published keeps the newest object of each pod, with the status that this agent built, for readers outside.
 // Implementations are safe for concurrent use and never block.
 type Published interface {
-	Publish(pod *v1.Pod)
-	Forget(uid model.UID)
+	// Publish is given what a life of a pod shows; what a life that has ended says is dropped.
+	Publish(pod *v1.Pod, life model.Incarnation)
 }
 
 // Config are the node-wide settings of pods.
@@ -91,6 +91,7 @@ type Actor struct {
 	published time.Time // the newest status was built
 	firstSeen time.Time
 	counted   bool // its start has been told
+	over      bool // /pods was told that it has ended; what comes now changes nothing
 }
 
 // New makes the shell of one pod.
@@ -125,6 +126,9 @@ func (a *Actor) Receive(c *spawn.Cell, msg any) {
 }
 
 func (a *Actor) step(c *spawn.Cell, ev podmsg.Event) {
+	if a.over {
+		return
+	}
 	now := time.Now()
 	switch e := ev.(type) {
 	case podmsg.Done:
@@ -157,7 +161,7 @@ func (a *Actor) step(c *spawn.Cell, ev podmsg.Event) {
 	a.observe(now)
 	if finished {
 		a.deps.Observer.PodGone(a.state.Pod.Namespace, a.state.Pod.Name, string(a.state.Pod.UID))
-		a.deps.Published.Forget(a.state.Pod.UID)
+		a.over = true
 		a.deps.Status.Tell(statusmsg.Forget{UID: a.state.Pod.UID})
 		a.deps.Pods.Tell(podsmsg.Ended{UID: a.state.Pod.UID, Incarnation: a.incarnation})
 	}
@@ -200,7 +204,7 @@ func (a *Actor) seen() {
 		shown.Status = a.status
 	}
 	a.shown.Store(&shown)
-	a.deps.Published.Publish(&shown)
+	a.deps.Published.Publish(&shown, a.incarnation)
 }
 
 // perform does what the plan decided.

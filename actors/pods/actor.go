@@ -32,6 +32,8 @@ type Deps struct {
 	Mirrors messages.Sink
 	// Synced is told once, when the runtime was listed and every source has delivered; it must not block.
 	Synced func()
+	// Table shows the pods; nil: to nobody.
+	Table *Table
 	// Past outlives the actor's incarnations; nil for one that is never built anew.
 	Past *Past
 	// Vanished is told of a pod of an earlier incarnation that no source names any more and of which nothing runs: what
@@ -74,6 +76,9 @@ func New(deps Deps, cfg Config) *Actor {
 	}
 	if deps.Past == nil {
 		deps.Past = NewPast()
+	}
+	if deps.Table == nil {
+		deps.Table = NewTable()
 	}
 	a := &Actor{deps: deps, statics: newStatics(), pods: map[model.UID]*entry{}, pending: map[string]struct{}{}, unclaimed: map[model.UID]model.PodObserved{}}
 	for _, s := range cfg.Sources {
@@ -182,6 +187,7 @@ func (a *Actor) spawn(c *spawn.Cell, pod *v1.Pod, source string, orphan bool) {
 	e := &entry{inc: a.deps.Past.next(pod.UID), newest: newLatest(pod), source: source, static: isStatic(source), orphan: orphan}
 	a.pods[pod.UID] = e
 	static, inc := e.static, e.inc
+	a.deps.Table.open(pod.UID, inc)
 	e.ref = c.Child(string(pod.UID), "pod", func(k *spawn.Cell) spawn.Receiver {
 		return a.deps.Spawn(k, e.newest.get, static, orphan, inc)
 	})
@@ -204,9 +210,6 @@ func (a *Actor) open() {
 func (a *Actor) listed(c *spawn.Cell, m podsmsg.Listed) {
 	first := !a.gate.Listed
 	a.gate.Listed = true
-	if first {
-		a.open()
-	}
 	clear(a.unclaimed)
 	for uid, seen := range m.Pods {
 		if a.pods[uid] == nil {
@@ -219,6 +222,7 @@ func (a *Actor) listed(c *spawn.Cell, m podsmsg.Listed) {
 		}
 	}
 	if first {
+		a.open() // after what was listed: a pod whose gate is open and that was shown nothing looks by itself
 		a.release(c)
 	}
 	a.claim(c)
@@ -271,6 +275,7 @@ func (a *Actor) ended(c *spawn.Cell, m podsmsg.Ended) {
 	}
 	delete(a.pods, m.UID)
 	a.deps.Past.ended(m.UID)
+	a.deps.Table.Forget(m.UID)
 	c.StopChild(e.ref)
 	a.staticEnded(m.UID, e)
 	if e.next != nil {

@@ -30,6 +30,8 @@ type stage struct {
 	gates   map[string]podmsg.Gate
 	inc     map[string]model.Incarnation
 	mirrors []string
+	looked  map[string]bool
+	blind   []string // whose gate was open before they were shown what runs
 }
 
 type extra struct {
@@ -43,6 +45,11 @@ func (e extra) Receive(_ *spawn.Cell, msg any) {
 	switch m := msg.(type) {
 	case podmsg.Gate:
 		e.s.gates[e.name] = m
+		if m.Listed && !e.s.looked[e.name] {
+			e.s.blind = append(e.s.blind, e.name)
+		}
+	case podmsg.Look:
+		e.s.looked[e.name] = true
 	case podmsg.SourceGone:
 		e.s.lines = append(e.s.lines, "gone "+e.name)
 	case podmsg.Desired:
@@ -51,7 +58,7 @@ func (e extra) Receive(_ *spawn.Cell, msg any) {
 }
 
 func newStage(t *testing.T, sources ...string) *stage {
-	s := &stage{gates: map[string]podmsg.Gate{}, inc: map[string]model.Incarnation{}}
+	s := &stage{gates: map[string]podmsg.Gate{}, inc: map[string]model.Incarnation{}, looked: map[string]bool{}}
 	system := spawn.NewSystem(spawn.Config{})
 	s.ref = system.Root("pods", "pods", func(*spawn.Cell) spawn.Receiver {
 		return New(Deps{
@@ -212,20 +219,24 @@ func TestChangesDuringAnEnding(t *testing.T) {
 	})
 }
 
-func TestMirrorUIDFindsItsPod(t *testing.T) {
-	table := NewTable()
-	table.Publish(manifest("a").Pod)
-	table.Mirrored("m", "ns", "web-n")
-	if pod, ok := table.ByUID("m"); !ok || pod.UID != "a" {
-		t.Errorf("%v %v", pod, ok)
-	}
-	table.Forget("a")
-	if _, ok := table.ByUID("m"); ok {
-		t.Error("found a pod that is gone")
-	}
-	table.Publish(manifest("b").Pod)
-	table.Unmirrored("m")
-	if _, ok := table.ByUID("m"); ok {
-		t.Error("found by a mirror that is gone")
-	}
+// A pod is shown what runs before its gate opens: else it would list the runtime by itself, and a node that comes up
+// with hundreds of pods would list twice for each.
+func TestListComesBeforeTheGate(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newStage(t, "api")
+		m := manifest("a")
+		m.Source = "api"
+		s.ref.Tell(m)
+		s.ref.Tell(podsmsg.SourceSynced{Source: "api"})
+		s.ref.Tell(podsmsg.Listed{At: time.Now()})
+		m = manifest("b")
+		m.Source = "api"
+		s.ref.Tell(m)
+		synctest.Wait()
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if len(s.blind) != 0 || !s.looked["a"] || !s.looked["b"] {
+			t.Errorf("looked %v, blind %v", s.looked, s.blind)
+		}
+	})
 }

@@ -11,8 +11,12 @@ import (
 
 // Table shows the node's pods, each with the newest status that this agent built, to readers outside the actors: the
 // node API and the CLI. Pod actors write to it, each its own pod, and the mirror actor; nothing decides by it. It is safe for concurrent use.
+//
+// Which pods are in it is decided by /pods alone: a row is there from the pod's spawn to its end, and only the life that
+// it was opened for writes to it. What an actor says after its end, or after it was replaced, is not shown.
 type Table struct {
 	mu     sync.RWMutex
+	lives  map[model.UID]model.Incarnation
 	byUID  map[model.UID]*v1.Pod
 	byName map[types.NamespacedName]model.UID
 	// mirrors finds the name of a static pod by the UID of its mirror.
@@ -21,21 +25,33 @@ type Table struct {
 
 // NewTable makes an empty table.
 func NewTable() *Table {
-	return &Table{byUID: map[model.UID]*v1.Pod{}, byName: map[types.NamespacedName]model.UID{}, mirrors: map[types.UID]types.NamespacedName{}}
+	return &Table{lives: map[model.UID]model.Incarnation{}, byUID: map[model.UID]*v1.Pod{}, byName: map[types.NamespacedName]model.UID{}, mirrors: map[types.UID]types.NamespacedName{}}
 }
 
-// Publish puts the newest object of a pod in place. It must not be changed afterwards.
-func (t *Table) Publish(pod *v1.Pod) {
+// open lets a life of a pod write to its row.
+func (t *Table) open(uid model.UID, life model.Incarnation) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	t.lives[uid] = life
+}
+
+// Publish puts the newest object of a pod in place, if this is the life that the row is open for. It must not be changed
+// afterwards.
+func (t *Table) Publish(pod *v1.Pod, life model.Incarnation) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if open, ok := t.lives[pod.UID]; !ok || open != life {
+		return
+	}
 	t.byUID[pod.UID] = pod
 	t.byName[types.NamespacedName{Namespace: pod.Namespace, Name: pod.Name}] = pod.UID
 }
 
-// Forget takes a pod out.
+// Forget takes a pod out, for good: what its actor says from now on is not taken.
 func (t *Table) Forget(uid model.UID) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	delete(t.lives, uid)
 	if pod := t.byUID[uid]; pod != nil {
 		delete(t.byUID, uid)
 		if key := (types.NamespacedName{Namespace: pod.Namespace, Name: pod.Name}); t.byName[key] == uid {

@@ -89,7 +89,7 @@ func (a *Agent) podsProducer(cfg Config, d Deps, deps *pod.Deps, pc pod.Config) 
 				}
 				return pod.New(deps, pc, p, static, orphan, inc)
 			},
-			Past: past, Vanished: a.vanished,
+			Past: past, Vanished: a.vanished, Table: a.Table,
 			Cgroups: &a.refs.cgroups, Volumes: &a.refs.volumes, Node: &a.refs.node, Mirrors: &a.refs.mirrors,
 			Synced: func() {
 				if !closed {

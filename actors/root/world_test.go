@@ -9,6 +9,7 @@ import (
 	"os"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -372,6 +373,15 @@ func (w *world) describe() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	shown := 0
+	if w.agent != nil {
+		for _, p := range w.agent.Table.List() {
+			if w.store[p.UID] == nil && shown < 5 {
+				shown++
+				n, ok := w.agent.System.Registry().Find("/pods/" + string(p.UID))
+				w.t.Logf("%s is known to the agent alone; its actor: %t %+v", p.Name, ok, n)
+			}
+		}
+	}
 	for uid, p := range w.store {
 		if _, asked := w.asked[uid]; isReady(p) && !asked || shown == 5 || w.agent == nil {
 			continue
@@ -412,7 +422,7 @@ func (w *world) check() {
 			w.t.Errorf("… and %d more", len(found)-i)
 			break
 		}
-		w.t.Error(v)
+		w.t.Errorf("%v\nbefore it:\n%s", v, w.before(v))
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -421,6 +431,17 @@ func (w *world) check() {
 			w.t.Errorf("pod %s: %s", f.name, s)
 		}
 	}
+}
+
+// before are the records of a violation's pod that led to it.
+func (w *world) before(v proxy.Violation) string {
+	var last []string
+	for i, line := range bytes.Split(w.log.bytes(), []byte{'\n'}) {
+		if i < v.Line && bytes.Contains(line, []byte(v.Record.UID)) {
+			last = append(last, string(line))
+		}
+	}
+	return strings.Join(last[max(0, len(last)-20):], "\n")
 }
 
 // steady says that no pod lost its readiness and no container was started again since a moment.

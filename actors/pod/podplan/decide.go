@@ -222,13 +222,16 @@ func (p *plan) sandbox() {
 		if s.Dirty || !s.Sandbox.Detailed {
 			s.Dirty = false
 			p.do(ReadSandbox{Gen: p.begin(podmsg.OpSandboxStatus, s.Sandbox.ID), ID: s.Sandbox.ID})
-		} else if b := s.stale(); b != nil && !p.now.Before(s.Failure.RetryAt) {
+		} else if b := s.stale(); b != nil && s.met() && !p.now.Before(s.Failure.RetryAt) {
 			p.stopSandbox(b.ID)
 		}
 		return
 	}
 	if p.now.Before(s.Failure.RetryAt) || s.Cgroup != Held || !s.Gate.RuntimeReady {
 		return
+	}
+	if s.Sandbox != nil && !s.met() {
+		return // what runs in the dead one is not known before all containers have said it
 	}
 	if !s.Gate.NetworkReady && !s.Pod.Spec.HostNetwork {
 		if !s.NetworkTold {

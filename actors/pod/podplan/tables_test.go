@@ -465,6 +465,21 @@ func TestAdoption(t *testing.T) {
 			t.Fatalf("it uses %s, next attempt %d", r.s.Sandbox.ID, r.s.Attempt)
 		}
 	})
+	t.Run("a dead sandbox is not stopped before the containers have said what runs in it", func(t *testing.T) {
+		r := newRig(t, podOf(v1.RestartPolicyAlways, "a"))
+		r.on(open)
+		dead := box
+		dead.State = model.SandboxNotReady
+		r.looked(model.PodObserved{Sandboxes: []model.Sandbox{dead}, Containers: []model.Container{c}})
+		r.on(podmsg.Admitted{})
+		r.on(podmsg.VolumesReady{})
+		r.on(podmsg.CgroupReady{Parent: "/p", Seq: r.s.CgroupSeq})
+		r.want(Starting, "")
+		r.up("a")
+		if w := r.words(); w != "a:Revoke" {
+			t.Fatalf("told %q", w)
+		}
+	})
 	t.Run("a list from before this actor was rebuilt is not the truth", func(t *testing.T) {
 		r := newRig(t, podOf(v1.RestartPolicyAlways, "a"))
 		r.on(open)

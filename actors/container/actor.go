@@ -220,7 +220,7 @@ func (a *Actor) start(c *spawn.Cell, gen model.Generation, name string, lane run
 	}
 	self, entry, began := c.Self(), c.Entry(), time.Now()
 	a.deps.Runner.Do(ctx, runner.Job{
-		Lane: lane, Op: name, Owner: a.state.Pod.Namespace + "/" + a.state.Pod.Name + "/" + a.state.Name, Timeout: timeout,
+		Lane: lane, Op: name, Ahead: lane == runner.Starts, Owner: a.state.Pod.Namespace + "/" + a.state.Pod.Name + "/" + a.state.Name, Timeout: timeout,
 		Fn: func(ctx context.Context) error {
 			defer cancel()
 			ev, err := fn(ctx)

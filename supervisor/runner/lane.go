@@ -8,7 +8,7 @@ import (
 
 // lane is one queue with its running calls. Everything below mu is guarded by it.
 //
-// Invariants: counted ≤ width.size, except for calls that a narrowing found running; live ≤ limits.Hard; the queue is empty
+// Invariants: counted ≤ width.size, except for calls that a narrowing found running; live ≤ limits.Hard; the queues are empty
 // whenever a slot is free; the timer is armed only while calls wait in the queue.
 type lane struct {
 	r      *Runner
@@ -16,6 +16,7 @@ type lane struct {
 	limits Limits
 
 	mu      sync.Mutex
+	ahead   list // served before queue
 	queue   list
 	running list
 	counted int // running calls that take a slot
@@ -49,11 +50,15 @@ func (l *lane) add(ctx context.Context, job Job) {
 	c := &call{job: job, ctx: ctx, queuedAt: time.Now()}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.queue.n == 0 && l.free() && ctx.Err() == nil {
+	if l.waiting() == 0 && l.free() && ctx.Err() == nil {
 		l.begin(c, c.queuedAt)
 		return
 	}
-	l.queue.push(c)
+	if job.Ahead {
+		l.ahead.push(c)
+	} else {
+		l.queue.push(c)
+	}
 	if ctx.Done() != nil {
 		// Runs in its own goroutine, at once if ctx has ended already.
 		c.stop = context.AfterFunc(ctx, func() { l.cancelQueued(c) })
@@ -61,16 +66,19 @@ func (l *lane) add(ctx context.Context, job Job) {
 	l.arm(c.queuedAt)
 }
 
+// waiting is how many calls wait for a slot.
+func (l *lane) waiting() int { return l.ahead.n + l.queue.n }
+
 func (l *lane) free() bool { return l.counted < l.width.size && l.live < l.limits.Hard }
 
 // cancelQueued lets a call whose context ended in the queue run without a slot, so that its closure can answer.
 func (l *lane) cancelQueued(c *call) {
 	l.mu.Lock()
-	if c.in != &l.queue {
+	if c.in != &l.queue && c.in != &l.ahead {
 		l.mu.Unlock()
 		return
 	}
-	l.queue.remove(c)
+	c.in.remove(c)
 	c.startedAt = time.Now()
 	l.running.push(c)
 	l.mu.Unlock()
@@ -79,9 +87,12 @@ func (l *lane) cancelQueued(c *call) {
 
 // fill starts what fits.
 func (l *lane) fill(now time.Time) {
-	for l.queue.n > 0 && l.free() {
-		c := l.queue.head
-		l.queue.remove(c)
+	for l.waiting() > 0 && l.free() {
+		c := l.ahead.head
+		if c == nil {
+			c = l.queue.head
+		}
+		c.in.remove(c)
 		if c.stop != nil {
 			c.stop()
 			c.stop = nil
@@ -134,7 +145,7 @@ func (l *lane) finish(c *call, err error) {
 	if c.counted {
 		l.counted--
 		if err == nil {
-			l.width.sample(op, took, c.epoch, l.queue.n > 0)
+			l.width.sample(op, took, c.epoch, l.waiting() > 0)
 		}
 	}
 	l.fill(now)
@@ -174,7 +185,7 @@ func (l *lane) overdueAfter(op string) time.Duration {
 
 // arm makes sure that a timer will look for overdue calls while others wait for their slots.
 func (l *lane) arm(now time.Time) {
-	if l.queue.n == 0 {
+	if l.waiting() == 0 {
 		if !l.armed.IsZero() {
 			l.timer.Stop() // a firing that is under way finds nothing to do
 			l.armed = time.Time{}

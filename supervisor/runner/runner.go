@@ -36,6 +36,9 @@ type Job struct {
 	Lane Lane
 	// Op names the kind of call; latencies are compared only within one Op. It must come from a small fixed set.
 	Op string
+	// Ahead says that the call finishes what is under way: it goes before calls that begin something new. Else, when many
+	// pods start at once, all would have their sandboxes before the first had its containers, and all were ready last.
+	Ahead bool
 	// Owner is the pod (namespace/name) or the path of the actor that waits for the call, for inspection.
 	Owner string
 	// Timeout ends Fn's context; it counts from when Fn begins, not from Do. Zero or less means no deadline.
@@ -95,7 +98,7 @@ func New(cfg Config) *Runner {
 	return &Runner{cfg: cfg, lanes: map[Lane]*lane{}}
 }
 
-// Do queues a job in its lane, first in first out, and returns at once. ctx cancels it, queued or running; its values are
+// Do queues a job in its lane, first in first out among those that go ahead and among the others, and returns at once. ctx cancels it, queued or running; its values are
 // passed on.
 func (r *Runner) Do(ctx context.Context, job Job) {
 	r.lane(job.Lane).add(ctx, job)

@@ -210,6 +210,53 @@ func TestFIFO(t *testing.T) {
 	})
 }
 
+// What finishes something that is under way goes before what begins something new.
+func TestAhead(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := New(Config{Limits: map[Lane]Limits{Starts: {Min: 1, Max: 1}}})
+		var mu sync.Mutex
+		var order []int
+		for i := range 6 {
+			r.Do(t.Context(), Job{Lane: Starts, Op: "x", Ahead: i%2 == 1, Fn: func(ctx context.Context) error {
+				mu.Lock()
+				order = append(order, i)
+				mu.Unlock()
+				return sleepy(time.Second)(ctx)
+			}})
+		}
+		time.Sleep(10 * time.Second)
+		synctest.Wait()
+		mu.Lock()
+		if got := fmt.Sprint(order); got != "[0 1 3 5 2 4]" {
+			t.Errorf("order %v", got)
+		}
+		mu.Unlock()
+		if n := laneOf(r, Starts).Queued; n != 0 {
+			t.Errorf("%d still queued", n)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		gone := 0
+		for i := range 3 {
+			r.Do(ctx, Job{Lane: Starts, Op: "x", Ahead: i > 0, Fn: func(ctx context.Context) error {
+				err := sleepy(time.Second)(ctx)
+				mu.Lock()
+				defer mu.Unlock()
+				if err != nil {
+					gone++
+				}
+				return err
+			}})
+		}
+		cancel()
+		synctest.Wait()
+		mu.Lock()
+		defer mu.Unlock()
+		if gone != 3 {
+			t.Errorf("%d of 3 were cancelled", gone)
+		}
+	})
+}
+
 func TestTimeoutCountsFromStart(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := New(Config{Limits: map[Lane]Limits{Disk: {Min: 1, Max: 1}}})

@@ -88,7 +88,7 @@ func (r *Runner) LastPanic() *Panic {
 func (l *lane) snapshot(now time.Time) LaneSnapshot {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	s := LaneSnapshot{Lane: l.name, Width: l.width.size, Running: l.running.n, Queued: l.queue.n, Done: l.done}
+	s := LaneSnapshot{Lane: l.name, Width: l.width.size, Running: l.running.n, Queued: l.waiting(), Done: l.done}
 	for c := l.running.head; c != nil; c = c.next {
 		f := InFlight{Op: c.job.Op, Owner: c.job.Owner, Since: c.startedAt}
 		f.Overdue = now.Sub(c.startedAt) >= l.overdueAfter(c.job.Op)

@@ -72,15 +72,17 @@ func isSidecar(pod *v1.Pod, container *v1.Container) bool {
 }
 
 // isNodeCritical says whether the pod must outlive everything but the node: of the class system-node-critical, and
-// static, a mirror, or of critical priority.
+// critical.
 func isNodeCritical(pod *v1.Pod) bool {
-	if pod.Spec.PriorityClassName != "system-node-critical" {
-		return false
-	}
+	return pod.Spec.PriorityClassName == "system-node-critical" && Critical(pod)
+}
+
+// Critical says whether the node depends on the pod: it is static, a mirror, or has a system priority.
+func Critical(pod *v1.Pod) bool {
 	if _, mirror := pod.Annotations[v1.MirrorPodAnnotationKey]; mirror {
 		return true
 	}
-	if source := pod.Annotations["kubernetes.io/config.source"]; source != "" && source != "api" {
+	if source, ok := pod.Annotations["kubernetes.io/config.source"]; ok && source != "api" {
 		return true
 	}
 	return pod.Spec.Priority != nil && *pod.Spec.Priority >= systemCriticalPriority

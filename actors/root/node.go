@@ -45,7 +45,7 @@ func nodeConfig(cfg Config, h *Host) node.Config {
 		AllowedUnsafeSysctls: k.AllowedUnsafeSysctls, StateDir: cfg.RootDir,
 		Resize: admission.ResizeRules{
 			StaticCPU: k.CPUManagerPolicy == "static", StaticMemory: k.MemoryManagerPolicy == kubeletconfig.StaticMemoryManagerPolicy,
-			Swap: k.MemorySwap.SwapBehavior == "LimitedSwap",
+			Swap: limitedSwap(cfg),
 		},
 	}
 	if k.NodeStatusMaxImages != nil {

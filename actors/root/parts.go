@@ -10,7 +10,6 @@ import (
 
 	"github.com/troupe-dev/troupe/actors/cgroup"
 	"github.com/troupe-dev/troupe/actors/container"
-	"github.com/troupe-dev/troupe/actors/container/containerspec"
 	"github.com/troupe-dev/troupe/actors/image"
 	"github.com/troupe-dev/troupe/actors/image/imageplan"
 	"github.com/troupe-dev/troupe/actors/pod"
@@ -21,7 +20,6 @@ import (
 	"github.com/troupe-dev/troupe/actors/userns"
 	"github.com/troupe-dev/troupe/actors/volume"
 	"github.com/troupe-dev/troupe/cgroups"
-	"github.com/troupe-dev/troupe/cgroups/cgroupfs"
 	"github.com/troupe-dev/troupe/messages/model"
 	"github.com/troupe-dev/troupe/supervisor/policy"
 	"github.com/troupe-dev/troupe/supervisor/spawn"
@@ -127,12 +125,4 @@ func cgroupConfig(cfg Config, host *Host, driver cgroups.Driver) cgroup.Config {
 		KubeReservedCgroup: k.KubeReservedCgroup, SystemReservedCgroup: k.SystemReservedCgroup, Enforce: k.EnforceNodeAllocatable,
 		CPUs: k.ReservedSystemCPUs, HugePageSizes: host.Cgroups.HugePageSizes,
 	}}
-}
-
-func limits(cfg Config, host *Host) containerspec.Node {
-	k := cfg.Kubelet
-	return containerspec.Node{
-		MemoryCapacity: model.Bytes(host.Capacity.Memory().Value()), CFSQuota: k.CPUCFSQuota == nil || *k.CPUCFSQuota, CFSPeriodMicros: period(k),
-		HugePageSizes: host.Cgroups.HugePageSizes, GroupOOMKill: host.Cgroups.Version == cgroupfs.V2 && k.SingleProcessOOMKill != nil && !*k.SingleProcessOOMKill,
-	}
 }

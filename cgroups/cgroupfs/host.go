@@ -40,6 +40,8 @@ type Host struct {
 	HugePageSizes []model.Bytes
 	// Controllers are those of cpu, cpuset, memory, hugetlb and pids that the kernel has.
 	Controllers []string
+	// SwapAccounted: the kernel counts and limits swap by cgroup.
+	SwapAccounted bool
 
 	mounts []string // the distinct mount points, sorted
 }
@@ -78,8 +80,28 @@ func Detect(root string) (*Host, error) {
 	if h.has("hugetlb") {
 		h.HugePageSizes = pageSizes("/sys/kernel/mm/hugepages")
 	}
+	h.SwapAccounted = h.swapAccounted("/proc/self/cgroup")
 	h.mounts = h.distinct()
 	return h, nil
+}
+
+// swapAccounted looks for a file that limits swap. On v2 the root has none: this process's own cgroup is asked (self is
+// its list, cgroups(7)), or any child of the root if that is where it is.
+func (h *Host) swapAccounted(self string) bool {
+	if h.Version == V1 {
+		_, err := os.Stat(h.Dir("memory", "memory.memsw.limit_in_bytes"))
+		return err == nil
+	}
+	path := "/"
+	if b, err := os.ReadFile(self); err == nil {
+		path = strings.TrimPrefix(strings.TrimSpace(string(b)), "0::")
+	}
+	for _, pattern := range []string{filepath.Join(h.Root, path, "memory.swap.max"), filepath.Join(h.Root, "*", "memory.swap.max")} {
+		if found, err := filepath.Glob(pattern); err == nil && len(found) > 0 {
+			return true
+		}
+	}
+	return false
 }
 
 // readV1 finds every hierarchy below the root in this process's mounts. Where a controller is mounted twice the

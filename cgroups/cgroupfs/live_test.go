@@ -357,3 +357,20 @@ func BenchmarkPodCgroup(b *testing.B) {
 		b.StartTimer()
 	}
 }
+
+// TestSwapAccountedHere: what was detected is true of the cgroups that pods get.
+func TestSwapAccountedHere(t *testing.T) {
+	_, l := host(t)
+	h, err := cgroupfs.Detect(cgroupfs.DefaultRoot) // again, now that there is a cgroup below the root
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := "memory.memsw.limit_in_bytes"
+	if h.Version == cgroupfs.V2 {
+		file = "memory.swap.max"
+	}
+	_, err = os.Stat(filepath.Join(h.Dir("memory", l.Root.Path(cgroups.Cgroupfs)), file))
+	if h.SwapAccounted != (err == nil) {
+		t.Errorf("v%d: detected %v, but %s: %v", h.Version, h.SwapAccounted, file, err)
+	}
+}

@@ -46,8 +46,9 @@ type Node struct {
 	CFSQuota        bool
 	CFSPeriodMicros uint64
 	HugePageSizes   []model.Bytes
-	// GroupOOMKill: on cgroup v2 the kernel ends a container whole when it runs out of memory (singleProcessOOMKill false).
+	// GroupOOMKill: the kernel ends a container whole when it runs out of memory (cgroup v2, without singleProcessOOMKill).
 	GroupOOMKill bool
+	Swap         cgroups.Swap
 }
 
 // The kubelet's annotations of a container; see containerplan for hash and restart count, which are read back.
@@ -168,7 +169,23 @@ func Resources(pod *v1.Pod, c *v1.Container, node Node) *runtimeapi.LinuxContain
 	if node.GroupOOMKill {
 		r.Unified = map[string]string{"memory.oom.group": "1"}
 	}
+	limitSwap(r, pod, c, node.Swap)
 	return r
+}
+
+// limitSwap says how much a container may swap, also when that is nothing: without a word the kernel sets no limit. Cgroup
+// v1 limits memory and swap together, and only where memory is limited.
+func limitSwap(r *runtimeapi.LinuxContainerResources, pod *v1.Pod, c *v1.Container, node cgroups.Swap) {
+	switch {
+	case !node.Accounted:
+	case node.Unified:
+		if r.Unified == nil {
+			r.Unified = map[string]string{}
+		}
+		r.Unified["memory.swap.max"] = strconv.FormatInt(int64(node.Share(pod, c.Resources)), 10)
+	default:
+		r.MemorySwapLimitInBytes = r.MemoryLimitInBytes
+	}
 }
 
 func hugepages(pod *v1.Pod, c *v1.Container, sizes []model.Bytes) []*runtimeapi.HugepageLimit {

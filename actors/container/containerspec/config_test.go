@@ -9,6 +9,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/resource"
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 
+	"github.com/troupe-dev/troupe/cgroups"
 	"github.com/troupe-dev/troupe/messages/model"
 )
 
@@ -81,6 +82,24 @@ func TestResources(t *testing.T) {
 			return len(r.HugepageLimits) == 2 && r.HugepageLimits[0].PageSize == "1GB" && r.HugepageLimits[0].Limit == 0 && r.HugepageLimits[1].PageSize == "2MB" && r.HugepageLimits[1].Limit == 64<<20
 		}},
 		{"huge pages of the pod", v1.ResourceRequirements{}, &v1.ResourceRequirements{Limits: list("hugepages-1Gi", "2Gi")}, node, func(r *runtimeapi.LinuxContainerResources) bool { return r.HugepageLimits[0].Limit == 2<<30 }},
+		{"no limit of memory, and none of swap, on v1", v1.ResourceRequirements{}, nil, Node{Swap: cgroups.Swap{Accounted: true}}, func(r *runtimeapi.LinuxContainerResources) bool {
+			return r.MemorySwapLimitInBytes == 0 && r.Unified == nil
+		}},
+		{"no swap beyond the limit of memory on v1", v1.ResourceRequirements{Limits: list("memory", "1Gi")}, nil, Node{Swap: cgroups.Swap{Accounted: true}}, func(r *runtimeapi.LinuxContainerResources) bool {
+			return r.MemorySwapLimitInBytes == 1<<30 && r.Unified == nil
+		}},
+		{"v1 shares no swap", v1.ResourceRequirements{Requests: list("memory", "1Gi"), Limits: list("memory", "2Gi")}, nil, Node{Swap: cgroups.Swap{Accounted: true, Limited: true, Memory: 8 << 30, Swap: 4 << 30}}, func(r *runtimeapi.LinuxContainerResources) bool {
+			return r.MemorySwapLimitInBytes == 2<<30 && r.Unified == nil
+		}},
+		{"no swap on v2", v1.ResourceRequirements{Limits: list("memory", "1Gi")}, nil, Node{Swap: cgroups.Swap{Accounted: true, Unified: true}}, func(r *runtimeapi.LinuxContainerResources) bool {
+			return r.MemorySwapLimitInBytes == 0 && len(r.Unified) == 1 && r.Unified["memory.swap.max"] == "0"
+		}},
+		{"its share of the swap, and all processes end together", v1.ResourceRequirements{Requests: list("memory", "1Gi")}, nil, Node{GroupOOMKill: true, Swap: cgroups.Swap{Accounted: true, Unified: true, Limited: true, Memory: 8 << 30, Swap: 4 << 30}}, func(r *runtimeapi.LinuxContainerResources) bool {
+			return r.MemorySwapLimitInBytes == 0 && len(r.Unified) == 2 && r.Unified["memory.swap.max"] == "536870912" && r.Unified["memory.oom.group"] == "1"
+		}},
+		{"a kernel that does not count swap", v1.ResourceRequirements{Limits: list("memory", "1Gi")}, nil, Node{Swap: cgroups.Swap{Unified: true, Limited: true}}, func(r *runtimeapi.LinuxContainerResources) bool {
+			return r.MemorySwapLimitInBytes == 0 && r.Unified == nil
+		}},
 		{"all processes end together", v1.ResourceRequirements{}, nil, Node{GroupOOMKill: true}, func(r *runtimeapi.LinuxContainerResources) bool { return r.Unified["memory.oom.group"] == "1" }},
 	} {
 		t.Run(tc.name, func(t *testing.T) {

@@ -10,6 +10,7 @@ import (
 	"k8s.io/klog/v2"
 
 	"github.com/troupe-dev/troupe/actors/source/podchange"
+	"github.com/troupe-dev/troupe/cgroups"
 )
 
 // Refusal is a no: Reason and Message as the pod's status shows them (Message without its prefix).
@@ -212,7 +213,4 @@ func wantsAppArmor(pod *v1.Pod) bool {
 }
 
 // Critical says that a pod may take the place of others: static pods, and those of a system priority.
-func Critical(pod *v1.Pod) bool {
-	const systemPriority = 2_000_000_000 // scheduling.k8s.io: SystemCriticalPriority
-	return isStatic(pod) || podchange.IsMirror(pod) || pod.Spec.Priority != nil && *pod.Spec.Priority >= systemPriority
-}
+func Critical(pod *v1.Pod) bool { return cgroups.Critical(pod) }

@@ -9,6 +9,7 @@ import (
 	"k8s.io/kubectl/pkg/util/qos"
 
 	"github.com/troupe-dev/troupe/actors/pod/allocation"
+	"github.com/troupe-dev/troupe/cgroups"
 	"github.com/troupe-dev/troupe/messages/model"
 )
 
@@ -16,7 +17,7 @@ import (
 type ResizeRules struct {
 	// StaticCPU and StaticMemory: the CPU and memory managers give guaranteed pods fixed sets (policies static and Static).
 	StaticCPU, StaticMemory bool
-	// Swap: containers of burstable pods may swap (memorySwap LimitedSwap).
+	// Swap: some containers may swap (cgroups.MaySwap; memorySwap LimitedSwap on cgroup v2).
 	Swap bool
 }
 
@@ -32,7 +33,7 @@ func (r ResizeRules) CheckResize(pod *v1.Pod, allocated *model.Allocation) *Refu
 		return &Refusal{Reason: v1.PodReasonInfeasible, Message: fmt.Sprintf(format, args...)}
 	}
 	class := qos.GetPodQOS(pod)
-	if r.Swap && class == v1.PodQOSBurstable && swapChanges(pod, allocated) {
+	if r.Swap && swapChanges(pod, allocated) {
 		return infeasible("In-place resize of containers with swap is not supported.")
 	}
 	if class != v1.PodQOSGuaranteed {
@@ -60,13 +61,8 @@ func changes(pod *v1.Pod, allocated *model.Allocation, name v1.ResourceName) boo
 	return false
 }
 
-// swapChanges: a container's share of the swap follows its memory request, and cannot be changed while it runs. One whose
-// limit is its request has none.
+// swapChanges: a container's share of the swap follows its memory request, and cannot be changed while it runs.
 func swapChanges(pod *v1.Pod, allocated *model.Allocation) bool {
-	swaps := func(r v1.ResourceRequirements) bool {
-		request, limit := r.Requests.Memory(), r.Limits.Memory()
-		return !request.IsZero() && request.Cmp(*limit) != 0
-	}
 	for _, list := range [][]v1.Container{pod.Spec.InitContainers, pod.Spec.Containers} {
 		for i := range list {
 			c := &list[i]
@@ -77,7 +73,7 @@ func swapChanges(pod *v1.Pod, allocated *model.Allocation) bool {
 			restarts := slices.ContainsFunc(c.ResizePolicy, func(p v1.ContainerResizePolicy) bool {
 				return p.ResourceName == v1.ResourceMemory && p.RestartPolicy == v1.RestartContainer
 			})
-			if !restarts && (swaps(was) || swaps(c.Resources)) {
+			if !restarts && (cgroups.MaySwap(pod, was) || cgroups.MaySwap(pod, c.Resources)) {
 				return true
 			}
 		}

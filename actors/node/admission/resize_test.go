@@ -66,6 +66,7 @@ func TestInfeasible(t *testing.T) {
 		"static cpu, only memory":  {ResizeRules{StaticCPU: true}, resizing("p", "1", "1", asGuaranteed, memory("2Mi")), ""},
 		"static memory":            {ResizeRules{StaticMemory: true}, resizing("p", "1", "1", asGuaranteed, memory("2Mi")), `Resize is infeasible for Guaranteed Pods alongside Memory Manager policy "Static"`},
 		"swap":                     {ResizeRules{Swap: true}, resizing("p", "1", "1", memory("2Mi")), "In-place resize of containers with swap is not supported."},
+		"swap, critical":           {ResizeRules{Swap: true}, resizing("p", "1", "1", memory("2Mi"), ofPriority(2_000_000_000)), ""},
 		"swap, cpu":                {ResizeRules{Swap: true}, resizing("p", "1", "2"), ""},
 		"swap, restarts on memory": {ResizeRules{Swap: true}, resizing("p", "1", "1", memory("2Mi"), restarts), ""},
 	} {

@@ -1,0 +1,25 @@
+package root
+
+import (
+	"github.com/troupe-dev/troupe/actors/container/containerspec"
+	"github.com/troupe-dev/troupe/cgroups"
+	"github.com/troupe-dev/troupe/cgroups/cgroupfs"
+	"github.com/troupe-dev/troupe/messages/model"
+)
+
+// limits is what every container's limits depend on besides its spec: the configuration, and what the machine has.
+func limits(cfg Config, host *Host) containerspec.Node {
+	k, v2 := cfg.Kubelet, host.Cgroups.Version == cgroupfs.V2
+	memory := model.Bytes(host.Capacity.Memory().Value())
+	return containerspec.Node{
+		MemoryCapacity: memory, CFSQuota: k.CPUCFSQuota == nil || *k.CPUCFSQuota, CFSPeriodMicros: period(k), HugePageSizes: host.Cgroups.HugePageSizes,
+		// Unset means the version's own habit: v1 always ends one process, v2 the whole container.
+		GroupOOMKill: v2 && (k.SingleProcessOOMKill == nil || !*k.SingleProcessOOMKill),
+		Swap: cgroups.Swap{
+			Accounted: host.Cgroups.SwapAccounted, Unified: v2, Limited: limitedSwap(cfg), Memory: memory, Swap: host.Machine.Swap,
+		},
+	}
+}
+
+// limitedSwap says that some containers may swap. The validation of the configuration allows it on cgroup v2 only.
+func limitedSwap(cfg Config) bool { return cfg.Kubelet.MemorySwap.SwapBehavior == "LimitedSwap" }

@@ -61,6 +61,8 @@ type Builder struct {
 	ClusterDomain  string
 	SeccompDefault bool
 	// Fixed lines of an env file: see envfile.go.
+
+	users imageUsers
 }
 
 // CreateInput is one create.
@@ -192,30 +194,6 @@ func (b *Builder) services(ctx context.Context, pod *v1.Pod) ([]*v1.Service, err
 		return nil, nil
 	}
 	return list, nil
-}
-
-// imageUser asks for the image's user only where runAsNonRoot needs it; otherwise the runtime applies it by itself.
-func (b *Builder) imageUser(ctx context.Context, pod *v1.Pod, c *v1.Container, ref string) (containerspec.User, error) {
-	must := c.SecurityContext != nil && c.SecurityContext.RunAsNonRoot != nil && *c.SecurityContext.RunAsNonRoot
-	if c.SecurityContext == nil || c.SecurityContext.RunAsNonRoot == nil {
-		sc := pod.Spec.SecurityContext
-		must = sc != nil && sc.RunAsNonRoot != nil && *sc.RunAsNonRoot
-	}
-	if !must {
-		return containerspec.User{}, nil
-	}
-	info, err := b.Images.ImageStatus(ctx, ref)
-	if err != nil {
-		return containerspec.User{}, fmt.Errorf("read the user of image %s: %w", ref, err)
-	}
-	if info == nil {
-		return containerspec.User{}, fmt.Errorf("image %s is no longer there", ref)
-	}
-	if info.UID == nil && info.Username == "" {
-		root := int64(0)
-		return containerspec.User{UID: &root}, nil
-	}
-	return containerspec.User{UID: info.UID, Name: info.Username}, nil
 }
 
 // mounts prepares the container's volume mounts, its hosts file and the file for its termination message.

@@ -4,8 +4,10 @@ import (
 	"fmt"
 	"math"
 	"path/filepath"
+	"strings"
 
 	v1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/util/validation"
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 
 	"github.com/troupe-dev/troupe/actors/pod/sandboxspec"
@@ -112,7 +114,8 @@ func nonRoot(in *Input, user *int64, must *bool) error {
 	case image.UID != nil && *image.UID == 0:
 		return fmt.Errorf("container has runAsNonRoot and image will run as root %s", who)
 	case image.UID != nil && (*image.UID < 0 || *image.UID > math.MaxInt32):
-		return fmt.Errorf("container has runAsNonRoot and image has an invalid user id (%d), which must be between 1 and %d %s", *image.UID, math.MaxInt32, who)
+		errs := validation.IsValidUserID(*image.UID)
+		return fmt.Errorf("container has runAsNonRoot and image has an invalid user id (%d). (Must be 1-(%d)): %s %s", *image.UID, math.MaxInt32, strings.Join(errs, "; "), who)
 	}
 	return nil
 }

@@ -108,6 +108,9 @@ func text(err error) string { return err.Error() }
 func (b *Builder) config(ctx context.Context, in CreateInput) (*runtimeapi.ContainerConfig, error) {
 	facts := b.Facts()
 	pod, c := in.Pod, in.Container
+	if name := containerspec.TargetName(pod, c.Name); name != "" && in.Target == "" {
+		return nil, fmt.Errorf("unable to find target container %s", name)
+	}
 	src, err := b.sources(ctx, pod, c, facts, in.Grant)
 	if err != nil {
 		return nil, err

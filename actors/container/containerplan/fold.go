@@ -25,6 +25,8 @@ func (p *plan) fold(ev containermsg.Event) {
 	case containermsg.Grant:
 		if s.Grant == nil || s.Grant.Sandbox != e.Sandbox {
 			s.Failure = Failure{}
+		} else if s.Grant.Target != e.Target {
+			s.Failure.RetryAt = earlierOf(s.Failure.RetryAt, p.now) // what was missing is there
 		}
 		s.Grant, s.Revoke, s.Retired = &e, nil, false
 		s.Seq = max(s.Seq, e.Seq)

@@ -120,6 +120,33 @@ func TestKinds(t *testing.T) {
 	}
 }
 
+// TestTargetAppears: what could not be made for want of its target is tried at once when there is one.
+func TestTargetAppears(t *testing.T) {
+	pod := podOf(v1.RestartPolicyNever)
+	pod.Spec.EphemeralContainers = []v1.EphemeralContainer{{EphemeralContainerCommon: v1.EphemeralContainerCommon{Name: "debug", Image: "i"}, TargetContainerName: "c"}}
+	r := &rig{t: t, s: Rebuild(pod, "debug", []model.Container{}, policy.CrashLoop(0)), now: start}
+	r.grant()
+	r.image()
+	r.done(model.OutcomeRefused, func(d *containermsg.Done) {
+		d.Reason, d.Message = ReasonConfigError, "unable to find target container c"
+	})
+	r.want(model.StageBackoff, "")
+	if got := events(r.last); !strings.Contains(got, "Failed") {
+		t.Fatal(got)
+	}
+	if v := View(&r.s, r.now); v.WaitingReason != "CreateContainerConfigError" || v.WaitingMessage != "unable to find target container c" {
+		t.Fatalf("waits for %s: %s", v.WaitingReason, v.WaitingMessage)
+	}
+	r.grant() // no news
+	r.want(model.StageBackoff, "")
+	r.on(containermsg.Grant{Sandbox: "b1", Seq: r.s.Seq + 1, Target: "c1"})
+	r.want(model.StagePulling, "EnsureImage")
+	r.image()
+	if create, ok := r.last[0].(Create); !ok || create.Grant.Target != "c1" {
+		t.Fatalf("%+v", r.last)
+	}
+}
+
 // TestGrace: what is left of the grace goes to preStop and then to the stop; less than two seconds never.
 func TestGrace(t *testing.T) {
 	withHook := func(_ *v1.Pod, c *v1.Container) { c.Lifecycle = &v1.Lifecycle{PreStop: hook()} }

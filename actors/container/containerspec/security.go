@@ -90,6 +90,16 @@ func security(in *Input) (*runtimeapi.LinuxContainerSecurityContext, error) {
 	return s, nil
 }
 
+// TargetName is the container whose processes an ephemeral container wants to see; "" for none.
+func TargetName(pod *v1.Pod, name string) string {
+	for i := range pod.Spec.EphemeralContainers {
+		if c := &pod.Spec.EphemeralContainers[i]; c.Name == name {
+			return c.TargetContainerName
+		}
+	}
+	return ""
+}
+
 func pick[T any](own, pod *T) *T {
 	if own != nil {
 		return own

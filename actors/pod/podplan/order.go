@@ -40,13 +40,17 @@ func (p *plan) grants() {
 
 func (p *plan) grant(name string) {
 	s := p.s
-	if s.Granted[name] == s.Sandbox.ID || s.Unseen[name] {
+	target := s.target(name)
+	if (s.Granted[name] == s.Sandbox.ID && s.Targets[name] == target) || s.Unseen[name] {
 		return
 	}
 	s.Granted[name] = s.Sandbox.ID
+	if s.Targets[name] != target {
+		s.Targets[name] = target
+	}
 	delete(s.Revoked, name)
 	s.Told[name]++
-	p.do(Tell{Name: name, Event: containermsg.Grant{Seq: s.Told[name], Sandbox: s.Sandbox.ID, IPs: s.Sandbox.IPs, Mounts: s.Mounts, Target: s.target(name)}})
+	p.do(Tell{Name: name, Event: containermsg.Grant{Seq: s.Told[name], Sandbox: s.Sandbox.ID, IPs: s.Sandbox.IPs, Mounts: s.Mounts, Target: target}})
 }
 
 // initDone: a sidecar has started, or an init container has ended well for good.
@@ -229,11 +233,16 @@ func (p *plan) revoke(name string, deadline time.Time, why string) {
 	p.do(Tell{Name: name, Event: containermsg.Revoke{Seq: s.Told[name], Reason: why, Grace: max(deadline.Sub(p.now), 0), Deadline: deadline}})
 }
 
-// target is the running instance that an ephemeral container names as its target.
+// target is the newest instance of the container that an ephemeral one names as its target, running or not: the runtime
+// refuses what it cannot join. Once an ephemeral container was made its target stays; one that has none yet is told again
+// when it has.
 func (s *State) target(name string) model.ContainerID {
+	if s.Views[name].Current != nil {
+		return s.Targets[name]
+	}
 	for i := range s.Pod.Spec.EphemeralContainers {
 		if c := &s.Pod.Spec.EphemeralContainers[i]; c.Name == name && c.TargetContainerName != "" {
-			if cur := s.Views[c.TargetContainerName].Current; cur != nil && cur.State == model.ContainerRunning {
+			if cur := s.Views[c.TargetContainerName].Current; cur != nil {
 				return cur.ID
 			}
 		}

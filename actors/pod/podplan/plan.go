@@ -31,7 +31,7 @@ const (
 func New(pod *v1.Pod, static bool) State {
 	s := State{
 		Pod: pod, Run: pod, Shown: pod, Static: static,
-		Views: map[string]model.ContainerView{}, Told: map[string]uint64{}, Floor: map[string]uint64{}, Granted: map[string]model.SandboxID{}, Revoked: map[string]time.Time{},
+		Views: map[string]model.ContainerView{}, Told: map[string]uint64{}, Floor: map[string]uint64{}, Granted: map[string]model.SandboxID{}, Targets: map[string]model.ContainerID{}, Revoked: map[string]time.Time{},
 		Stopped: map[model.SandboxID]bool{}, Removed: map[model.SandboxID]bool{}, Unseen: map[string]bool{},
 	}
 	if pod.Status.StartTime != nil {

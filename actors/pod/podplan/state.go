@@ -165,7 +165,8 @@ type State struct {
 	// Told numbers what each container was told last, Floor what it must have heard before its view counts at all.
 	Told, Floor map[string]uint64
 	Granted     map[string]model.SandboxID
-	Revoked     map[string]time.Time // deadline told with the newest Revoke
+	Targets     map[string]model.ContainerID // told with the newest Grant of an ephemeral container
+	Revoked     map[string]time.Time         // deadline told with the newest Revoke
 	Round       *Round
 	// Past are the instances of earlier rounds: that they ran says nothing about this one.
 	Past map[string]model.ContainerID

@@ -94,7 +94,7 @@ func (s *shell) here() admission.Node {
 	}
 	*p = place{s.object, s.runtime, &admission.Node{
 		Object:      &v1.Node{ObjectMeta: object.ObjectMeta, Spec: object.Spec, Status: status},
-		Allocatable: status.Allocatable, Sysctls: s.sysctls, AppArmor: s.deps.Machine.AppArmor,
+		Allocatable: status.Allocatable, Sysctls: s.sysctls, AppArmor: s.deps.Machine.AppArmor, Features: s.config.Features,
 	}}
 	return *p.node
 }

@@ -78,6 +78,8 @@ type Config struct {
 	StateDir string
 	// Resize says which resizes are never possible here.
 	Resize admission.ResizeRules
+	// Features are what the node declares; Status has their names.
+	Features admission.Features
 }
 
 // Actor is the actor's lasting part: places that were given survive a panic of the shell.

@@ -16,6 +16,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/util/version"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/kubernetes/fake"
 	k8stesting "k8s.io/client-go/testing"
@@ -336,6 +337,24 @@ func TestAdmission(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A pod that needs what the node does not declare gets no place, unless it runs already.
+func TestDeclaredFeatures(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		none := admission.DiscoverFeatures(func(string) bool { return false }, version.MustParseGeneric("1.36"))
+		r := newRig(t, false, func(c *Config) { c.Features = none })
+		r.up()
+		p := pod("a", "0")
+		p.Spec.Containers[0].RestartPolicyRules = []v1.ContainerRestartRule{{Action: v1.ContainerRestartRuleActionRestartAllContainers}}
+		want := podmsg.Refused{Reason: "PodFeatureUnsupported", Message: "Pod was rejected: Pod requires node features that are not available: RestartAllContainersOnContainerExits"}
+		if got := r.admit(p, false); got != want {
+			t.Errorf("got %v", got)
+		}
+		if got := r.admit(p, true); !isAdmitted(got) {
+			t.Errorf("adopted: %v", got)
+		}
+	})
 }
 
 // A label that the scheduler has seen and the watch has not must not refuse a pod.

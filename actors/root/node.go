@@ -10,24 +10,12 @@ import (
 	"github.com/troupe-dev/troupe/actors/node/nodestatus"
 )
 
-// declared are the features that a node has to declare before the API server lets pods use them, and that this agent has,
-// sorted; each can be switched off by the feature gate of its name.
-func declared(gates map[string]bool) []string {
-	var out []string
-	for _, name := range []string{"InPlacePodLevelResourcesVerticalScaling", "InPlacePodVerticalScalingInitContainers", "RestartAllContainersOnContainerExits"} {
-		if on, set := gates[name]; on || !set {
-			out = append(out, name)
-		}
-	}
-	return out
-}
-
 func statusConfig(cfg Config, h *Host) nodestatus.Config {
 	k := cfg.Kubelet
 	c := nodestatus.Config{
 		MaxPods: int(k.MaxPods), PodsPerCore: int(k.PodsPerCore), KubeletVersion: cfg.Version, Port: k.Port,
 		KubeReserved: h.KubeReserved, SystemReserved: h.SystemReserved, EvictionHard: k.EvictionHard,
-		DeclaredFeatures: declared(k.FeatureGates),
+		DeclaredFeatures: features(cfg).Names(),
 	}
 	if cfg.IgnoreEviction {
 		c.EvictionHard = nil
@@ -42,7 +30,7 @@ func nodeConfig(cfg Config, h *Host) node.Config {
 		Unschedulable: cfg.Unschedulable, ProviderID: cfg.ProviderID, ExternalCloudProvider: cfg.CloudProvider == "external",
 		ControllerAttachDetach: k.EnableControllerAttachDetach == nil || *k.EnableControllerAttachDetach, Status: statusConfig(cfg, h),
 		MaxImages: 50, UpdateFrequency: k.NodeStatusUpdateFrequency.Duration, ReportFrequency: k.NodeStatusReportFrequency.Duration,
-		AllowedUnsafeSysctls: k.AllowedUnsafeSysctls, StateDir: cfg.RootDir,
+		AllowedUnsafeSysctls: k.AllowedUnsafeSysctls, StateDir: cfg.RootDir, Features: features(cfg),
 		Resize: admission.ResizeRules{
 			StaticCPU: k.CPUManagerPolicy == "static", StaticMemory: k.MemoryManagerPolicy == kubeletconfig.StaticMemoryManagerPolicy,
 			Swap: limitedSwap(cfg),

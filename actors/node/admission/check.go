@@ -55,6 +55,7 @@ type Node struct {
 	Sysctls     Sysctls
 	// AppArmor says that the host enforces AppArmor profiles.
 	AppArmor bool
+	Features Features
 }
 
 const goos = "linux"
@@ -79,7 +80,7 @@ func (l *Ledger) Check(pod *v1.Pod, node Node) *Refusal {
 	if !node.AppArmor && pod.Status.Phase == v1.PodPending && wantsAppArmor(pod) {
 		return &Refusal{Reason: AppArmor, Message: "Cannot enforce AppArmor: AppArmor is not enabled on the host"}
 	}
-	return nil
+	return node.Features.Check(pod)
 }
 
 // checkPlace finds everything that stands against the pod; the first is the reason that is told.

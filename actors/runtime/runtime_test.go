@@ -198,8 +198,9 @@ func TestConnectsTellsAndForwardsEvents(t *testing.T) {
 		if len(n) != 1 || !n[0].State.Up || n[0].State.Name != "fake" || n[0].State.CgroupDriver != "cgroupfs" {
 			t.Errorf("node was told %+v", n)
 		}
-		b.rt.handle(model.RuntimeEvent{UID: "u", Container: "c"})
-		if d := only[podsmsg.Dirty](b.pods.take()); len(d) != 1 || d[0] != (podsmsg.Dirty{UID: "u", Container: "c"}) {
+		at := time.Unix(7, 0)
+		b.rt.handle(model.RuntimeEvent{UID: "u", Container: "c", At: at})
+		if d := only[podsmsg.Dirty](b.pods.take()); len(d) != 1 || d[0] != (podsmsg.Dirty{UID: "u", Container: "c", At: at}) {
 			t.Errorf("dirty = %v", d)
 		}
 		b.self.Tell(runtimemsg.PodCIDR{CIDR: "10.1.0.0/24"})

@@ -33,7 +33,8 @@ func (r *receiver) openStream(c *spawn.Cell, gen uint64) {
 		}()
 		err := rt.Events(ctx, func() { self.Tell(runtimeplan.StreamUp{Gen: gen}) }, func(e model.RuntimeEvent) {
 			if e.UID != "" {
-				pods.Tell(podsmsg.Dirty{UID: e.UID, Container: e.Container})
+				// A state that was read after the event came about has it in it: it is not read again.
+				pods.Tell(podsmsg.Dirty{UID: e.UID, Container: e.Container, At: e.At})
 			}
 		})
 		ended.Err, ended.Absent = text(err), errors.Is(err, cri.ErrUnimplemented)

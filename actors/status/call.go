@@ -11,6 +11,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+	corev1 "k8s.io/client-go/kubernetes/typed/core/v1"
 
 	"github.com/troupe-dev/troupe/actors/status/statusplan"
 	"github.com/troupe-dev/troupe/messages/model"
@@ -18,27 +19,50 @@ import (
 	"github.com/troupe-dev/troupe/supervisor/spawn"
 )
 
-// letter is the body of a patch that waits for its turn. Whoever takes it out has it: the call when it begins, or nobody
-// after that.
-type letter struct{ body atomic.Pointer[[]byte] }
+// letter is what a patch that waits for its turn will carry. Whoever takes it out has it: the call when it begins, or
+// nobody after that.
+type letter struct{ content atomic.Pointer[content] }
 
-func newLetter(body []byte) *letter {
+// content is a patch, or what to make it from.
+type content struct {
+	body []byte
+	pod  *v1.Pod
+	to   *v1.PodStatus
+	// ahead: a call that goes before others waits for it too.
+	ahead bool
+}
+
+func newLetter(start statusplan.Start) *letter {
 	l := &letter{}
-	l.body.Store(&body)
+	l.content.Store(&content{body: start.Body, ahead: start.Ahead})
 	return l
 }
 
-// replace puts another body in, unless the call has begun.
-func (l *letter) replace(body []byte) {
-	if old := l.body.Load(); old != nil {
-		l.body.CompareAndSwap(old, &body)
+// replace puts something else in, unless the call has begun. It reports whether the letter has to go ahead from now on.
+func (l *letter) replace(r statusplan.Replace) (hurry bool) {
+	old := l.content.Load()
+	if old == nil {
+		return false
 	}
+	next := &content{pod: r.Pod, to: r.Status, ahead: old.ahead || r.Ahead}
+	return l.content.CompareAndSwap(old, next) && next.ahead && !old.ahead
 }
 
-func (l *letter) take() []byte { return *l.body.Swap(nil) }
+// take takes the patch out; taken is false when somebody has it already. A nil body changes nothing.
+func (l *letter) take() (body []byte, taken bool, err error) {
+	c := l.content.Swap(nil)
+	if c == nil {
+		return nil, false, nil
+	}
+	if c.pod != nil {
+		c.body, err = statusplan.Patch(c.pod.UID, &c.pod.Status, c.to)
+	}
+	return c.body, true, err
+}
 
-// run makes a call in the API lane; its end comes back as done.
-func (s *shell) run(c *spawn.Cell, uid model.UID, start statusplan.Start, body *letter) {
+// run makes a call in the API lane; its end comes back as done. A patch may be run twice, the second time ahead of others:
+// whichever has its turn first takes the letter and makes the call.
+func (s *shell) run(c *spawn.Cell, uid model.UID, start statusplan.Start, l *letter) {
 	self := c.Self()
 	end := func(pod *v1.Pod, err error) {
 		outcome, after := sort(start.Op, err)
@@ -46,35 +70,44 @@ func (s *shell) run(c *spawn.Cell, uid model.UID, start statusplan.Start, body *
 	}
 	client := s.deps.Client.CoreV1().Pods(start.Pod.Namespace)
 	s.deps.Runner.Do(c.Context(), runner.Job{
-		Lane: runner.API, Op: start.Op.String() + " pod", Owner: start.Pod.Namespace + "/" + start.Pod.Name, Timeout: s.config.CallTimeout,
+		Lane: runner.API, Op: start.Op.String() + " pod", Ahead: start.Ahead, Owner: start.Pod.Namespace + "/" + start.Pod.Name, Timeout: s.config.CallTimeout,
 		Fn: func(ctx context.Context) error {
-			var pod *v1.Pod
-			var err error
-			switch start.Op {
-			case statusplan.Patching:
-				pod, err = client.Patch(ctx, start.Pod.Name, types.StrategicMergePatchType, body.take(), metav1.PatchOptions{}, "status")
-			case statusplan.Reading:
-				pod, err = client.Get(ctx, start.Pod.Name, metav1.GetOptions{})
-			case statusplan.Removing:
-				err = client.Delete(ctx, start.Pod.Name, *finalDelete(start.Pod.UID))
-			case statusplan.None:
+			body, mine, err := l.take()
+			if !mine {
+				return runner.ErrNoCall
 			}
-			if err != nil {
-				end(nil, err)
-				return err
+			if err != nil || body == nil && start.Op == statusplan.Patching {
+				end(nil, nil) // the plan finds the fault, or that all is as it should be, by itself
+				return runner.ErrNoCall
 			}
-			if pod != nil {
-				if pod.UID != start.Pod.UID {
-					end(nil, errReplaced)
-					return nil
-				}
-				pod.ManagedFields = nil
-			}
-			end(pod, nil)
-			return nil
+			pod, err := call(ctx, client, start, body)
+			end(pod, err)
+			return err
 		},
 		OnPanic: func(v any) { end(nil, fmt.Errorf("call panicked: %v", v)) },
 	})
+}
+
+// call makes the one call of an action and returns the object as the server has it afterwards.
+func call(ctx context.Context, client corev1.PodInterface, start statusplan.Start, body []byte) (pod *v1.Pod, err error) {
+	switch start.Op {
+	case statusplan.Patching:
+		pod, err = client.Patch(ctx, start.Pod.Name, types.StrategicMergePatchType, body, metav1.PatchOptions{}, "status")
+	case statusplan.Reading:
+		pod, err = client.Get(ctx, start.Pod.Name, metav1.GetOptions{})
+	case statusplan.Removing:
+		return nil, client.Delete(ctx, start.Pod.Name, *finalDelete(start.Pod.UID))
+	case statusplan.None:
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	if pod.UID != start.Pod.UID {
+		return nil, errReplaced
+	}
+	pod.ManagedFields = nil
+	return pod, nil
 }
 
 // errReplaced: another pod has the name now.

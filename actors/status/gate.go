@@ -29,7 +29,7 @@ const (
 func (g *gate) pass(s *shell, c *spawn.Cell, e *entry, start statusplan.Start) {
 	if !g.down {
 		g.flying++
-		e.letter = newLetter(start.Body)
+		e.letter = newLetter(start)
 		s.run(c, e.uid, start, e.letter)
 		return
 	}

@@ -260,7 +260,9 @@ func (s *shell) feed(c *spawn.Cell, e *entry, ev statusplan.Event) {
 		case statusplan.Start:
 			s.gate.pass(s, c, e, a)
 		case statusplan.Replace:
-			e.letter.replace(a.Body)
+			if e.letter.replace(a) {
+				s.run(c, e.uid, statusplan.Start{Op: statusplan.Patching, Pod: a.Pod, Ahead: true}, e.letter)
+			}
 		case statusplan.Ack:
 			acknowledge(e.reply, a.Gen)
 		case statusplan.Wait:

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -163,6 +164,61 @@ func TestWaitingPatchTakesTheNewestStatus(t *testing.T) {
 		r.publish(p, 4, v1.PodSucceeded)
 		expect(t, "calls", r.take(), "patch Succeeded")
 	})
+}
+
+// In a burst, what others wait for overtakes what only tells of progress, and a pod's progress that was overtaken by its
+// readiness is never written.
+func TestReadinessOvertakesProgress(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const n = 20
+		var pods []*v1.Pod
+		for i := range n {
+			pods = append(pods, pod(fmt.Sprintf("p%02d", i), "1"))
+		}
+		r := newRig(t, pods...)
+		var order []string
+		const busy = 64 // calls that fill the lane for a while
+		for range busy {
+			r.runner.Do(t.Context(), runner.Job{Lane: runner.API, Op: "other", Fn: func(context.Context) error {
+				time.Sleep(time.Second)
+				return nil
+			}})
+		}
+		r.client.PrependReactor("patch", "pods", func(a k8stesting.Action) (bool, runtime.Object, error) {
+			r.mu.Lock()
+			defer r.mu.Unlock()
+			order = append(order, a.(k8stesting.PatchAction).GetName())
+			return false, nil, nil
+		})
+		for _, p := range pods {
+			p.ResourceVersion = "1"
+			r.ref.Tell(statusmsg.Publish{Pod: p, Gen: 1, Status: v1.PodStatus{Phase: v1.PodPending, Message: "starting"}})
+		}
+		last := pods[n-1]
+		r.ref.Tell(statusmsg.Publish{Pod: last, Gen: 2, Status: v1.PodStatus{Phase: v1.PodRunning, Conditions: []v1.PodCondition{{Type: v1.PodReady, Status: v1.ConditionTrue}}}})
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		if len(order) != n {
+			t.Errorf("%d writes for %d pods: %v", len(order), n, order)
+		}
+		if at := slices.Index(order, last.Name); at != 0 {
+			t.Errorf("the ready pod was written at place %d: %v", at, order)
+		}
+		if api := snapshot(r.runner); api.Done != n+busy {
+			t.Errorf("%d calls counted", api.Done)
+		}
+	})
+}
+
+func snapshot(r *runner.Runner) runner.LaneSnapshot {
+	for _, l := range r.Snapshot().Lanes {
+		if l.Lane == runner.API {
+			return l
+		}
+	}
+	return runner.LaneSnapshot{}
 }
 
 func TestReplacedPodIsNotTouched(t *testing.T) {

@@ -2,6 +2,7 @@ package runner
 
 import (
 	"context"
+	"errors"
 	"sync"
 	"time"
 )
@@ -138,13 +139,15 @@ func (l *lane) finish(c *call, err error) {
 	if c.slotted {
 		l.live--
 	}
-	took := now.Sub(c.startedAt)
-	op := l.op(c.job.Op)
-	op.count(took, err)
-	l.done++
 	if c.counted {
 		l.counted--
-		if err == nil {
+	}
+	if !errors.Is(err, ErrNoCall) {
+		took := now.Sub(c.startedAt)
+		op := l.op(c.job.Op)
+		op.count(took, err)
+		l.done++
+		if c.counted && err == nil {
 			l.width.sample(op, took, c.epoch, l.waiting() > 0)
 		}
 	}

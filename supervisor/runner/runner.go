@@ -7,6 +7,7 @@ package runner
 
 import (
 	"context"
+	"errors"
 	"runtime"
 	"strings"
 	"sync"
@@ -49,6 +50,10 @@ type Job struct {
 	// OnPanic is called, in Fn's goroutine, with what Fn panicked with: the place to send a failure message from.
 	OnPanic func(value any)
 }
+
+// ErrNoCall is what Fn returns when it found nothing to do: the job is not counted, and its time says nothing about the
+// other side.
+var ErrNoCall = errors.New("no call was made")
 
 // Panic describes a panic in a job.
 type Panic struct {

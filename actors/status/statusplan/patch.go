@@ -3,6 +3,8 @@ package statusplan
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
+	"slices"
 	"strconv"
 	"time"
 
@@ -20,8 +22,8 @@ import (
 // strategies of PodStatus ask for: conditions are merged by type (an emptied field needs a null, a removed condition a
 // delete directive), the IP lists are replaced as wholes by directive, container statuses are atomic lists.
 func Patch(uid types.UID, from, to *v1.PodStatus) ([]byte, error) {
-	if !equality.Semantic.DeepEqual(from.AllocatedResources, to.AllocatedResources) || !equality.Semantic.DeepEqual(from.Resources, to.Resources) {
-		return generic(uid, from, to) // nested maps, seldom changed
+	if from.Resources != nil && len(from.Resources.Claims) > 0 || to.Resources != nil && len(to.Resources.Claims) > 0 {
+		return generic(uid, from, to) // a pod as a whole has no claims
 	}
 	p := patch{buf: make([]byte, 0, 1024)}
 	p.buf = append(p.buf, `{"metadata":{"uid":`...)
@@ -50,6 +52,8 @@ func Patch(uid types.UID, from, to *v1.PodStatus) ([]byte, error) {
 			p.buf = appendTime(p.buf, *to.StartTime)
 		}
 	}
+	p.amounts("allocatedResources", from.AllocatedResources, to.AllocatedResources)
+	p.requirements("resources", from.Resources, to.Resources)
 	p.containers("initContainerStatuses", from.InitContainerStatuses, to.InitContainerStatuses)
 	p.containers("containerStatuses", from.ContainerStatuses, to.ContainerStatuses)
 	p.containers("ephemeralContainerStatuses", from.EphemeralContainerStatuses, to.EphemeralContainerStatuses)
@@ -120,6 +124,52 @@ func (p *patch) containers(name string, from, to []v1.ContainerStatus) {
 		return
 	}
 	p.buf = append(p.buf, text...)
+}
+
+// amounts writes what changed in a list of resources; what is no longer in it is a null.
+func (p *patch) amounts(name string, from, to v1.ResourceList) {
+	if equality.Semantic.DeepEqual(from, to) {
+		return
+	}
+	p.key(name)
+	if len(to) == 0 {
+		p.buf = append(p.buf, "null"...)
+		return
+	}
+	p.buf = append(p.buf, '{')
+	for _, r := range slices.Sorted(maps.Keys(to)) {
+		q := to[r]
+		if old, had := from[r]; had && old.Cmp(q) == 0 {
+			continue
+		}
+		p.key(string(r))
+		p.buf = appendString(p.buf, q.String())
+	}
+	for _, r := range slices.Sorted(maps.Keys(from)) {
+		if _, has := to[r]; !has {
+			p.key(string(r))
+			p.buf = append(p.buf, "null"...)
+		}
+	}
+	p.buf = append(p.buf, '}')
+}
+
+func (p *patch) requirements(name string, from, to *v1.ResourceRequirements) {
+	if equality.Semantic.DeepEqual(from, to) {
+		return
+	}
+	p.key(name)
+	if to == nil {
+		p.buf = append(p.buf, "null"...)
+		return
+	}
+	if from == nil {
+		from = &v1.ResourceRequirements{}
+	}
+	p.buf = append(p.buf, '{')
+	p.amounts("limits", from.Limits, to.Limits)
+	p.amounts("requests", from.Requests, to.Requests)
+	p.buf = append(p.buf, '}')
 }
 
 func (p *patch) ips(name string, from, to []string) {

@@ -22,6 +22,19 @@ var times = rapid.Custom(func(t *rapid.T) metav1.Time {
 	return metav1.Time{}
 })
 
+var amounts = rapid.Custom(func(t *rapid.T) v1.ResourceList {
+	var list v1.ResourceList
+	for _, r := range []v1.ResourceName{v1.ResourceCPU, v1.ResourceMemory, "example.com/dongle"} {
+		if n := rapid.Int64Range(0, 3).Draw(t, string(r)); n > 0 {
+			if list == nil {
+				list = v1.ResourceList{}
+			}
+			list[r] = *resource.NewMilliQuantity(n*500, resource.DecimalSI)
+		}
+	}
+	return list
+})
+
 func statuses() *rapid.Generator[*v1.PodStatus] {
 	types := []v1.PodConditionType{v1.PodReady, v1.PodScheduled, v1.PodInitialized, v1.DisruptionTarget, "example.com/gate"}
 	return rapid.Custom(func(t *rapid.T) *v1.PodStatus {
@@ -54,8 +67,13 @@ func statuses() *rapid.Generator[*v1.PodStatus] {
 			}
 			s.ContainerStatuses = append(s.ContainerStatuses, c)
 		}
-		if rapid.IntRange(0, 4).Draw(t, "resources") == 0 {
-			s.AllocatedResources = v1.ResourceList{v1.ResourceCPU: *resource.NewQuantity(rapid.Int64Range(1, 2).Draw(t, "cpu"), resource.DecimalSI)}
+		s.AllocatedResources = amounts.Draw(t, "allocated")
+		switch rapid.IntRange(0, 9).Draw(t, "resources") {
+		case 0, 1:
+		case 2:
+			s.Resources = &v1.ResourceRequirements{Claims: []v1.ResourceClaim{{Name: "claim"}}}
+		default:
+			s.Resources = &v1.ResourceRequirements{Requests: amounts.Draw(t, "requests"), Limits: amounts.Draw(t, "limits")}
 		}
 		return s
 	})

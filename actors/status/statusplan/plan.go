@@ -109,10 +109,18 @@ type (
 		Pod *v1.Pod // name, namespace and UID of the object
 		// Body is the patch of Patching.
 		Body []byte
+		// Ahead: somebody waits for this write (a pod became ready or not, or has ended). It goes before those that only
+		// tell of progress, so that in a burst these are overtaken by what comes next of their pod, and never made.
+		Ahead bool
 	}
 	// Replace changes what the patch in flight carries, if the call has not begun: in a burst it waits for its turn, and
-	// its pod goes on meanwhile. Where it comes too late, the end of the call leads to another patch.
-	Replace struct{ Body []byte }
+	// its pod goes on meanwhile. Where it comes too late, the end of the call leads to another patch. The new body is
+	// Patch(Pod.UID, &Pod.Status, Status), for whoever makes the call to compute: in a burst most are replaced again.
+	Replace struct {
+		Pod    *v1.Pod
+		Status *v1.PodStatus
+		Ahead  bool
+	}
 	// Ack tells the publisher that the API server holds this generation, or that there is nothing that could hold it.
 	Ack struct{ Gen uint64 }
 	// Wait asks for a Tick at this time.
@@ -270,13 +278,13 @@ func decide(s State) (State, []Action) {
 	if !s.NotBefore.IsZero() {
 		return s, append(acts, Wait{s.NotBefore})
 	}
-	start := Start{Op: Patching, Pod: s.API, Body: body}
+	start := Start{Op: Patching, Pod: s.API, Body: body, Ahead: urgent(s)}
 	switch {
 	case s.Reread:
 		s.Reread = false
-		start = Start{Op: Reading, Pod: s.API}
+		start = Start{Op: Reading, Pod: s.API, Ahead: start.Ahead}
 	case body == nil:
-		start = Start{Op: Removing, Pod: s.API}
+		start = Start{Op: Removing, Pod: s.API, Ahead: true}
 	}
 	s.InFlight, s.Sent = start.Op, s.Gen
 	return s, append(acts, start)
@@ -287,12 +295,24 @@ func replace(s State) (State, []Action) {
 	if s.InFlight != Patching || s.Sent == s.Gen || s.Wanted == nil {
 		return s, nil
 	}
-	body, err := Patch(s.API.UID, &s.API.Status, Merge(&s.API.Status, s.Wanted))
-	if body == nil || err != nil {
-		return s, nil // the end of the call shows what is left to do
-	}
 	s.Sent = s.Gen
-	return s, []Action{Replace{body}}
+	return s, []Action{Replace{Pod: s.API, Status: Merge(&s.API.Status, s.Wanted), Ahead: urgent(s)}}
+}
+
+// urgent says that readers wait for what is wanted: services and controllers for readiness, schedulers for a pod's end.
+func urgent(s State) bool {
+	if s.Wanted == nil {
+		return false
+	}
+	if Terminal(s.Wanted.Phase) && !Terminal(s.API.Status.Phase) {
+		return true
+	}
+	return isTrue(s.API.Status.Conditions, v1.PodReady) != isTrue(s.Wanted.Conditions, v1.PodReady)
+}
+
+func isTrue(list []v1.PodCondition, t v1.PodConditionType) bool {
+	c := find(list, t)
+	return c != nil && c.Status == v1.ConditionTrue
 }
 
 // older says that a is an earlier state of the object than b. Versions of one object grow (KEP-5504); where they are no

@@ -84,11 +84,11 @@ func TestAWaitingPatchIsReplaced(t *testing.T) {
 		step{pub(2, v1.PodFailed), " replace"},
 		step{patched("2", v1.PodFailed), " ack2"}, // in time: one write for both
 	)
-	// Nothing replaces a read or the final delete, nor a patch by nothing.
+	// Nothing replaces a read or the final delete. What comes to nothing is not written (the shell sees it, too).
 	run(t, State{},
 		step{Seen{object("1", v1.PodPending)}, ""},
 		step{pub(1, v1.PodRunning), " patch status"},
-		step{pub(2, v1.PodPending), ""},
+		step{pub(2, v1.PodPending), " replace"},
 		step{patched("2", v1.PodRunning), " patch status"},
 		step{Done{Op: Patching, Outcome: Disputed, Now: t0}, " get"},
 		step{pub(3, v1.PodRunning), ""},
@@ -96,6 +96,43 @@ func TestAWaitingPatchIsReplaced(t *testing.T) {
 		step{Delete{}, " delete"},
 		step{pub(4, v1.PodFailed), ""},
 	)
+}
+
+func TestWhatOthersWaitForGoesAhead(t *testing.T) {
+	ready := func(status v1.ConditionStatus) v1.PodCondition {
+		return v1.PodCondition{Type: v1.PodReady, Status: status}
+	}
+	for _, tc := range []struct {
+		name  string
+		api   *v1.Pod
+		want  v1.PodStatus
+		ahead bool
+	}{
+		{"progress", object("1", v1.PodPending, ready("False")), v1.PodStatus{Phase: v1.PodRunning, Conditions: []v1.PodCondition{ready("False")}}, false},
+		{"ready", object("1", v1.PodPending), v1.PodStatus{Phase: v1.PodRunning, Conditions: []v1.PodCondition{ready("True")}}, true},
+		{"not ready", object("1", v1.PodRunning, ready("True")), v1.PodStatus{Phase: v1.PodRunning, Conditions: []v1.PodCondition{ready("False")}}, true},
+		{"ended", object("1", v1.PodRunning), v1.PodStatus{Phase: v1.PodFailed}, true},
+		{"ended before", object("1", v1.PodFailed), v1.PodStatus{Phase: v1.PodFailed, Message: "more"}, false},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			s, _ := Next(State{}, Seen{tc.api})
+			s, acts := Next(s, Publish{Pod: tc.api, Status: &tc.want, Gen: 1})
+			if a, ok := acts[0].(Start); !ok || a.Ahead != tc.ahead {
+				t.Errorf("%+v", acts)
+			}
+			// What waits for its turn goes ahead from when it has to.
+			s, _ = Next(State{}, Seen{tc.api})
+			s, _ = Next(s, Publish{Pod: tc.api, Status: &v1.PodStatus{Phase: tc.api.Status.Phase, Message: "x"}, Gen: 1})
+			_, acts = Next(s, Publish{Pod: tc.api, Status: &tc.want, Gen: 2})
+			if a, ok := acts[0].(Replace); !ok || a.Ahead != tc.ahead {
+				t.Errorf("%+v", acts)
+			}
+		})
+	}
+	s, _ := Next(State{}, Seen{object("1", v1.PodFailed)})
+	if _, acts := Next(s, Delete{}); !acts[0].(Start).Ahead {
+		t.Errorf("the final delete waits: %+v", acts)
+	}
 }
 
 func TestEqualStatusIsNotWritten(t *testing.T) {
@@ -271,7 +308,10 @@ func TestConverges(t *testing.T) {
 						t.Fatal("replaced what is not under way")
 					}
 					if rapid.Bool().Draw(t, "in time") {
-						flying.Body = a.Body
+						var err error
+						if flying.Body, err = Patch(a.Pod.UID, &a.Pod.Status, a.Status); err != nil {
+							t.Fatal(err)
+						}
 					}
 				case Ack:
 					if a.Gen <= acked && a.Gen != 0 {
@@ -298,7 +338,9 @@ func TestConverges(t *testing.T) {
 			f := flying
 			flying = nil
 			d := Done{Op: f.Op, Outcome: outcome, Now: now}
-			if outcome == OK {
+			if f.Op == Patching && f.Body == nil {
+				d.Outcome = OK // there is nothing to call for
+			} else if outcome == OK {
 				if f.Op == Patching {
 					write(apply(t, &server.Status, f.Body))
 				}

@@ -2,6 +2,7 @@ package resizeplan
 
 import (
 	"maps"
+	"slices"
 	"time"
 
 	v1 "k8s.io/api/core/v1"
@@ -202,39 +203,47 @@ func (s *State) give(k change, v values) []Action {
 	return []Action{Give{Name: k.c.Name, Gen: s.Gen, ID: s.Update.ID, Resources: s.Update.To}}
 }
 
-// check looks at memory use before the first limit sinks; wait says that nothing else may be done now.
+// check looks at memory use before a limit sinks; wait says that nothing else may be done now. An instance that came after
+// the look is looked at too.
 func (s *State) check(f Facts, todo []change) (acts []Action, wait bool) {
-	switch s.Check.Stage {
-	case Checked:
-		return nil, false
-	case Checking:
+	if s.Check.Stage == Checking {
 		return nil, true
-	case Unchecked:
 	}
+	next := s.sinking(f, todo)
+	unseen := func(k Sinking) bool { return !slices.Contains(s.Check.Containers, k) }
+	if s.Check.Stage == Checked && !slices.ContainsFunc(next.Containers, unseen) {
+		return nil, false
+	}
+	if next.PodLimit == 0 && len(next.Containers) == 0 {
+		s.Check.Stage = Checked
+		return nil, false
+	}
+	s.Gen++
+	next.Stage, next.Gen = Checking, s.Gen
+	s.Check = next
+	ids := make([]model.ContainerID, 0, len(next.Containers))
+	for _, k := range next.Containers {
+		ids = append(ids, k.ID)
+	}
+	return []Action{Look{Gen: s.Gen, Containers: ids}}, true
+}
+
+// sinking are the memory limits that are about to sink.
+func (s *State) sinking(f Facts, todo []change) Check {
 	var check Check
-	var ids []model.ContainerID
 	memory := false
 	for _, k := range todo {
 		if k.from.memoryLimit != k.to.memoryLimit || k.from.memoryRequest != k.to.memoryRequest {
 			memory = true
 		}
 		if !k.restart && k.to.memoryLimit != 0 && lower(k.from.memoryLimit, k.to.memoryLimit) != k.from.memoryLimit {
-			id := k.c.View.Current.ID
-			check.Containers = append(check.Containers, Sinking{k.c.Name, id, model.Bytes(k.to.memoryLimit)})
-			ids = append(ids, id)
+			check.Containers = append(check.Containers, Sinking{k.c.Name, k.c.View.Current.ID, model.Bytes(k.to.memoryLimit)})
 		}
 	}
 	if was, now := podLimit(allocation.Apply(f.Allocated, s.Actuated())), podLimit(f.Allocated); memory && now != 0 && lower(was, now) != was {
 		check.PodLimit = model.Bytes(now)
 	}
-	if check.PodLimit == 0 && len(ids) == 0 {
-		s.Check.Stage = Checked
-		return nil, false
-	}
-	s.Gen++
-	check.Stage, check.Gen = Checking, s.Gen
-	s.Check = check
-	return []Action{Look{Gen: s.Gen, Containers: ids}}, true
+	return check
 }
 
 // podLimit is the memory limit of the pod's cgroup, 0 for none.

@@ -81,7 +81,7 @@ func (r *rig) runs(name string, given v1.ResourceRequirements) {
 // event lets something happen and takes the plan's step after it, as the pod does.
 func (r *rig) event(f func() []Action) {
 	r.t.Helper()
-	promise, gen := r.s.Allocated, r.s.Gen
+	first, promise, gen := r.s, r.s.Allocated, r.s.Gen
 	acts := f()
 	if promise == nil || !allocation.Equal(r.s.Allocated, promise) {
 		r.sinks = nil
@@ -92,6 +92,11 @@ func (r *rig) event(f func() []Action) {
 	r.check(before, f2, acts, gen)
 	if r.s.Allocated != promised {
 		r.t.Fatalf("%s: a step changed the node's promise", r.name)
+	}
+	for _, c := range []struct{ was, is *Condition }{{first.Progress, r.s.Progress}, {first.Pending, r.s.Pending}} {
+		if c.was != nil && c.is != nil && c.was.Reason == c.is.Reason && c.was.Generation == c.is.Generation && !c.was.Since.Equal(c.is.Since) && r.s.Allocated == promise {
+			r.t.Fatalf("%s: %q began anew", r.name, c.is.Reason)
+		}
 	}
 	r.acts = append(r.acts, acts...)
 }
@@ -148,11 +153,6 @@ func (r *rig) check(before State, f Facts, acts []Action, gen uint64) {
 		bad("pending for an object that is not there")
 	case r.s.Gen < before.Gen:
 		bad("numbers go back")
-	}
-	for _, c := range []struct{ was, is *Condition }{{before.Progress, r.s.Progress}, {before.Pending, r.s.Pending}} {
-		if c.was != nil && c.is != nil && c.was.Reason == c.is.Reason && !c.was.Since.Equal(c.is.Since) && c.was.Generation == c.is.Generation {
-			bad("%s began anew", c.is.Reason)
-		}
 	}
 }
 

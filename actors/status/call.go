@@ -60,7 +60,7 @@ func (l *letter) take() (body []byte, taken bool, err error) {
 	return c.body, true, err
 }
 
-// run makes a call in the API lane; its end comes back as done. A patch may be run twice, the second time ahead of others:
+// run makes a call; its end comes back as done. A patch may be run twice, the second time because somebody waits for it:
 // whichever has its turn first takes the letter and makes the call.
 func (s *shell) run(c *spawn.Cell, uid model.UID, start statusplan.Start, l *letter) {
 	self := c.Self()
@@ -69,8 +69,12 @@ func (s *shell) run(c *spawn.Cell, uid model.UID, start statusplan.Start, l *let
 		self.Tell(done{uid: uid, err: err, reached: reached(err), event: statusplan.Done{Op: start.Op, Outcome: outcome, Pod: pod, After: after}})
 	}
 	client := s.deps.Client.CoreV1().Pods(start.Pod.Namespace)
+	lane := runner.API
+	if start.Op == statusplan.Patching && !start.Ahead {
+		lane = runner.News
+	}
 	s.deps.Runner.Do(c.Context(), runner.Job{
-		Lane: runner.API, Op: start.Op.String() + " pod", Ahead: start.Ahead, Owner: start.Pod.Namespace + "/" + start.Pod.Name, Timeout: s.config.CallTimeout,
+		Lane: lane, Op: start.Op.String() + " pod", Ahead: start.Ahead, Owner: start.Pod.Namespace + "/" + start.Pod.Name, Timeout: s.config.CallTimeout,
 		Fn: func(ctx context.Context) error {
 			body, mine, err := l.take()
 			if !mine {

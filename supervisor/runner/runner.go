@@ -24,6 +24,7 @@ const (
 	Reads  Lane = "reads"  // status reads and lists
 	Probes Lane = "probes"
 	API    Lane = "api"  // API server writes and reads
+	News   Lane = "news" // API server writes that nobody waits for; in a burst most are overtaken by later ones in API
 	Disk   Lane = "disk" // files, mounts, cgroups
 )
 
@@ -126,7 +127,7 @@ func (r *Runner) lane(name Lane) *lane {
 	return l
 }
 
-// Built-in limits. Starts may grow until the runtime slows down. Stops and probes mostly wait for what others do (a grace
+// Built-in limits. News is narrow, so that what it carries waits in a burst and is overtaken. Starts may grow until the runtime slows down. Stops and probes mostly wait for what others do (a grace
 // period, a workload's answer), which says nothing about capacity: their width is fixed and a stop leaves the count early.
 const (
 	maxWidth   = 256
@@ -145,6 +146,8 @@ func (r *Runner) limits(name Lane) Limits {
 	switch {
 	case name == Stops:
 		l = Limits{Min: stopWidth, Max: stopWidth, Leave: stopLeave, Hard: hardStops}
+	case name == News:
+		l.Min, l.Max = r.cfg.CPUs, r.cfg.CPUs
 	case name == Probes:
 		l.Min, l.Max = probeWidth, probeWidth
 	case strings.HasPrefix(string(name), pullPrefix):

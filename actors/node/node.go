@@ -172,6 +172,10 @@ func (s *shell) Started(c *spawn.Cell) {
 	go watch(c.Context(), s.deps.Client, s.config.NodeName, s.deps.Logger, c.Self())
 	if s.deps.Recorder != nil && c.Incarnation() == 1 {
 		s.deps.Recorder.Event(s.deps.Ref, v1.EventTypeNormal, "Starting", "Starting kubelet.")
+		if s.deps.Machine.VolumesMaySwap() {
+			s.deps.Recorder.Event(s.deps.Ref, v1.EventTypeWarning, "PossibleMemoryBackedVolumesOnDisk",
+				"The tmpfs noswap option is not supported. Memory-backed volumes (e.g. secrets, emptyDirs, etc.) might be swapped to disk and should no longer be considered secure.")
+		}
 	}
 }
 

@@ -26,6 +26,7 @@ import (
 	"github.com/troupe-dev/troupe/actors/node/admission"
 	"github.com/troupe-dev/troupe/actors/node/nodestatus"
 	"github.com/troupe-dev/troupe/messages"
+	"github.com/troupe-dev/troupe/messages/model"
 	"github.com/troupe-dev/troupe/messages/nodemsg"
 	"github.com/troupe-dev/troupe/messages/podmsg"
 	"github.com/troupe-dev/troupe/supervisor/runner"
@@ -334,6 +335,28 @@ func TestAdmission(t *testing.T) {
 			}
 			if got, ok := r.admit(pod("c", "0"), false).(podmsg.Refused); !ok || got.Reason != "OutOfpods" {
 				t.Errorf("the third pod: %v", got)
+			}
+		})
+	}
+}
+
+// On a node with swap whose kernel cannot keep volumes in memory out of it, an event says so once.
+func TestVolumesMaySwap(t *testing.T) {
+	had := machine
+	defer func() { machine = had }()
+	for swap, want := range map[model.Bytes]int{0: 0, 1 << 30: 1} {
+		machine.Swap = swap
+		synctest.Test(t, func(t *testing.T) {
+			r := newRig(t, false, nil)
+			r.up()
+			n := 0
+			for len(r.events.Events) > 0 {
+				if strings.Contains(<-r.events.Events, "Warning PossibleMemoryBackedVolumesOnDisk The tmpfs noswap option") {
+					n++
+				}
+			}
+			if n != want {
+				t.Errorf("swap %d: told %d times", swap, n)
 			}
 		})
 	}

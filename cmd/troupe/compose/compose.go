@@ -76,6 +76,7 @@ func Start(ctx context.Context, o Options) (*Agent, error) {
 		return nil, err
 	}
 	ctx, a.cancel = context.WithCancel(ctx)
+	go trim(ctx)
 	go func() { a.served <- a.Server.Run(ctx) }()
 	return a, nil
 }

@@ -110,7 +110,7 @@ func call(ctx context.Context, client corev1.PodInterface, start statusplan.Star
 	if pod.UID != start.Pod.UID {
 		return nil, errReplaced
 	}
-	pod.ManagedFields = nil
+	pod.ManagedFields, pod.Spec = nil, v1.PodSpec{} // kept until the next answer, for its status and its version alone
 	return pod, nil
 }
 

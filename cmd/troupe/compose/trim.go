@@ -2,6 +2,7 @@ package compose
 
 import (
 	"context"
+	"os"
 	"runtime/debug"
 	"runtime/metrics"
 	"time"
@@ -14,6 +15,9 @@ const (
 	quietAlloc = 4 << 20
 	// worthTrimming is the memory, in bytes, for which a collection is made and pages are given back.
 	worthTrimming = 12 << 20
+	// garbagePercent is how far the heap may grow between collections, in percent of what is live. Go's default of 100
+	// costs a node with 500 pods 20 MB more, for a tenth of a second of CPU in a burst that starts them all.
+	garbagePercent = 60
 )
 
 // heapSample is the heap at one moment, in bytes: allocated so far, live at the last collection, occupied now (live and
@@ -36,6 +40,9 @@ func (s heapSample) trimmable(before heapSample) bool {
 
 // trim gives memory back to the system whenever the agent has become idle, until ctx ends.
 func trim(ctx context.Context) {
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(garbagePercent)
+	}
 	var before heapSample
 	for t := time.NewTicker(trimEvery); ; {
 		select {

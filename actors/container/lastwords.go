@@ -112,17 +112,23 @@ func lastLines(file string, limit int) string {
 	return text
 }
 
-// linkLog makes the flat link to a container's log that log collectors follow: <pod>_<namespace>_<container>-<id>.log.
+// LogLink is the path of the flat link to a container's log that log collectors follow:
+// <pod>_<namespace>_<container>-<id>.log, cut to what a file's name may be long.
+func LogLink(dir string, pod *v1.Pod, container string, id model.ContainerID) string {
+	const suffix = ".log"
+	name := pod.Name + "_" + pod.Namespace + "_" + container + "-" + string(id)
+	if len(name) > 255-len(suffix) {
+		name = name[:255-len(suffix)]
+	}
+	return filepath.Join(dir, name+suffix)
+}
+
+// linkLog makes the flat link to a container's log.
 func linkLog(cfg Config, pod *v1.Pod, c *model.Container) {
 	if cfg.LinksDir == "" || c == nil || c.LogPath == "" {
 		return
 	}
-	const suffix = ".log"
-	name := pod.Name + "_" + pod.Namespace + "_" + c.Name + "-" + string(c.ID)
-	if len(name) > 255-len(suffix) {
-		name = name[:255-len(suffix)]
-	}
-	link := filepath.Join(cfg.LinksDir, name+suffix)
+	link := LogLink(cfg.LinksDir, pod, c.Name, c.ID)
 	if err := os.Symlink(c.LogPath, link); err != nil && os.IsNotExist(err) {
 		if os.MkdirAll(cfg.LinksDir, 0o755) == nil {
 			_ = os.Symlink(c.LogPath, link)

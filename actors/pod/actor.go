@@ -252,8 +252,9 @@ func (a *Actor) perform(c *spawn.Cell, act podplan.Action) {
 			return a.deps.look(ctx, pod)
 		})
 	case podplan.RemoveDirs:
+		links := a.logLinks()
 		a.call(c, x.Gen, podmsg.OpRemoveDirs, runner.Disk, a.cfg.CallTimeout, func(context.Context) podmsg.Done {
-			return removeLogs(a.cfg, pod)
+			return removeLogs(a.cfg, pod, links)
 		})
 	case podplan.Cancel:
 		if cancel := a.cancel[x.Gen]; cancel != nil {
@@ -297,6 +298,23 @@ func (a *Actor) spawn(c *spawn.Cell, x podplan.Spawn) {
 		}
 		return container.New(deps, cfg, parent, pod, x.Name, instances)
 	})
+}
+
+// logLinks are the links to the logs of the containers that this pod knows. Those of earlier instances dangle without
+// their logs, and go with the node's garbage: to look for them here would read a directory of the whole node for each pod.
+func (a *Actor) logLinks() []string {
+	if a.cfg.LinksDir == "" {
+		return nil
+	}
+	var links []string
+	for name, v := range a.state.Views {
+		for _, c := range []*model.Container{v.Current, v.Last} {
+			if c != nil {
+				links = append(links, container.LogLink(a.cfg.LinksDir, a.state.Pod, name, c.ID))
+			}
+		}
+	}
+	return links
 }
 
 // tell passes an event to a container; a grant carries the config of its sandbox, an object the newest status: a container

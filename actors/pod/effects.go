@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"os"
-	"path/filepath"
-	"strings"
 	"time"
 
 	v1 "k8s.io/api/core/v1"
@@ -92,24 +90,14 @@ func (d *Deps) look(ctx context.Context, pod *v1.Pod) podmsg.Done {
 }
 
 // removeLogs removes the pod's log directory and the flat links to its logs.
-func removeLogs(cfg Config, pod *v1.Pod) podmsg.Done {
-	dir := sandboxspec.LogDir(cfg.LogsRoot, pod)
-	if cfg.LinksDir != "" {
-		if links, err := filepath.Glob(filepath.Join(cfg.LinksDir, globSafe(pod.Name+"_"+pod.Namespace+"_")+"*.log")); err == nil {
-			for _, l := range links {
-				if to, err := os.Readlink(l); err == nil && strings.HasPrefix(to, dir+"/") {
-					_ = os.Remove(l)
-				}
-			}
-		}
+func removeLogs(cfg Config, pod *v1.Pod, links []string) podmsg.Done {
+	for _, l := range links {
+		_ = os.Remove(l)
 	}
+	dir := sandboxspec.LogDir(cfg.LogsRoot, pod)
 	err := os.RemoveAll(dir)
 	if err != nil {
 		klog.ErrorS(err, "Could not remove the logs of a pod", "pod", klog.KObj(pod), "directory", dir)
 	}
 	return podmsg.Done{}
-}
-
-func globSafe(s string) string {
-	return strings.NewReplacer("*", "\\*", "?", "\\?", "[", "\\[").Replace(s)
 }

@@ -137,6 +137,9 @@ const (
 	hardStops  = 1024
 	probeWidth = 64
 	pullWidth  = 16
+	// apiWidth keeps below the requests that an API server takes on one HTTP/2 connection (100): beyond them client-go opens
+	// more connections, each with its handshake, and the server only shares itself out further.
+	apiWidth = 64
 )
 
 func (r *Runner) limits(name Lane) Limits {
@@ -146,6 +149,8 @@ func (r *Runner) limits(name Lane) Limits {
 	switch {
 	case name == Stops:
 		l = Limits{Min: stopWidth, Max: stopWidth, Leave: stopLeave, Hard: hardStops}
+	case name == API:
+		l.Max = max(base, apiWidth)
 	case name == News:
 		l.Min, l.Max = r.cfg.CPUs, r.cfg.CPUs
 	case name == Probes:

@@ -307,6 +307,9 @@ func urgent(s State) bool {
 	if Terminal(s.Wanted.Phase) && !Terminal(s.API.Status.Phase) {
 		return true
 	}
+	if s.API.DeletionTimestamp != nil {
+		return false // nobody counts on its readiness any more
+	}
 	return isTrue(s.API.Status.Conditions, v1.PodReady) != isTrue(s.Wanted.Conditions, v1.PodReady)
 }
 

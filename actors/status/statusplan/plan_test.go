@@ -102,6 +102,8 @@ func TestWhatOthersWaitForGoesAhead(t *testing.T) {
 	ready := func(status v1.ConditionStatus) v1.PodCondition {
 		return v1.PodCondition{Type: v1.PodReady, Status: status}
 	}
+	leaving := object("1", v1.PodRunning, ready("True"))
+	leaving.DeletionTimestamp = &metav1.Time{Time: t0}
 	for _, tc := range []struct {
 		name  string
 		api   *v1.Pod
@@ -111,6 +113,7 @@ func TestWhatOthersWaitForGoesAhead(t *testing.T) {
 		{"progress", object("1", v1.PodPending, ready("False")), v1.PodStatus{Phase: v1.PodRunning, Conditions: []v1.PodCondition{ready("False")}}, false},
 		{"ready", object("1", v1.PodPending), v1.PodStatus{Phase: v1.PodRunning, Conditions: []v1.PodCondition{ready("True")}}, true},
 		{"not ready", object("1", v1.PodRunning, ready("True")), v1.PodStatus{Phase: v1.PodRunning, Conditions: []v1.PodCondition{ready("False")}}, true},
+		{"not ready and on its way out", leaving, v1.PodStatus{Phase: v1.PodRunning, Conditions: []v1.PodCondition{ready("False")}}, false},
 		{"ended", object("1", v1.PodRunning), v1.PodStatus{Phase: v1.PodFailed}, true},
 		{"ended before", object("1", v1.PodFailed), v1.PodStatus{Phase: v1.PodFailed, Message: "more"}, false},
 	} {

@@ -66,7 +66,7 @@ func (e *explainer) update(c *spawn.Cell, a *Actor, before podplan.Stage, now ti
 
 func (e *explainer) add(s model.TimelineStep) {
 	if len(e.timeline) < timelineFirst+timelineLast {
-		e.timeline = append(e.timeline[:len(e.timeline):len(e.timeline)], s)
+		e.timeline = append(e.timeline, s) // behind the end of what was published before
 		return
 	}
 	next := make([]model.TimelineStep, 0, timelineFirst+timelineLast)

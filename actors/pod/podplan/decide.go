@@ -249,11 +249,11 @@ func (p *plan) sandbox() {
 
 // stale is a sandbox that has to be stopped: not the ready one.
 func (s *State) stale() *model.Sandbox {
-	for _, b := range s.sandboxes() {
+	for b := range s.sandboxes() {
 		if s.Stopped[b.ID] || (s.Sandbox != nil && b.ID == s.Sandbox.ID && b.State == model.SandboxReady) {
 			continue
 		}
-		return &b
+		return b
 	}
 	return nil
 }

@@ -137,7 +137,7 @@ func (p *plan) settleSandboxes() bool {
 		p.do(Look{Gen: p.begin(podmsg.OpLook, "")})
 		return true
 	}
-	for _, b := range s.sandboxes() {
+	for b := range s.sandboxes() {
 		if !s.Stopped[b.ID] && !s.Removed[b.ID] {
 			p.stopSandbox(b.ID)
 			return true
@@ -179,7 +179,7 @@ func (p *plan) giveBack() {
 // removeAll removes sandboxes with their containers, then the logs; it reports whether something is still to be done.
 func (p *plan) removeAll() bool {
 	s := p.s
-	for _, b := range s.sandboxes() {
+	for b := range s.sandboxes() {
 		if !s.Removed[b.ID] {
 			p.do(RemoveSandbox{Gen: p.begin(podmsg.OpRemoveSandbox, b.ID), ID: b.ID})
 			return true

@@ -272,7 +272,7 @@ func (p *plan) lookedBack(o model.PodObserved) {
 	if s.End == nil || (s.live() && !s.End.Forced) {
 		return
 	}
-	for _, b := range s.sandboxes() {
+	for b := range s.sandboxes() {
 		if !s.Stopped[b.ID] && !s.Removed[b.ID] {
 			return // stop it first
 		}

@@ -189,12 +189,12 @@ func (r *rig) finish(name string) {
 		case podmsg.OpNone:
 		case podmsg.OpLook:
 			o := model.PodObserved{}
-			for _, b := range r.s.sandboxes() {
-				if !r.s.Removed[b.ID] {
+			for b := range r.s.sandboxes() {
+				if seen := *b; !r.s.Removed[b.ID] {
 					if r.s.Stopped[b.ID] {
-						b.State = model.SandboxNotReady
+						seen.State = model.SandboxNotReady
 					}
-					o.Sandboxes = append(o.Sandboxes, b)
+					o.Sandboxes = append(o.Sandboxes, seen)
 				}
 			}
 			r.looked(o)

@@ -178,7 +178,7 @@ func (r *rig) forbidden(before *End) {
 }
 
 func (s *State) sandboxState(id model.SandboxID) model.SandboxState {
-	for _, b := range s.sandboxes() {
+	for b := range s.sandboxes() {
 		if b.ID == id {
 			return b.State
 		}

@@ -12,6 +12,7 @@
 package podplan
 
 import (
+	"iter"
 	"time"
 
 	v1 "k8s.io/api/core/v1"
@@ -254,12 +255,17 @@ func (s *State) met() bool {
 }
 
 // sandboxes are all that the runtime still has of this pod, newest first.
-func (s *State) sandboxes() []model.Sandbox {
-	var all []model.Sandbox
-	if s.Sandbox != nil {
-		all = append(all, *s.Sandbox)
+func (s *State) sandboxes() iter.Seq[*model.Sandbox] {
+	return func(yield func(*model.Sandbox) bool) {
+		if s.Sandbox != nil && !yield(s.Sandbox) {
+			return
+		}
+		for i := range s.Old {
+			if !yield(&s.Old[i]) {
+				return
+			}
+		}
 	}
-	return append(all, s.Old...)
 }
 
 // quiet: nothing of the pod runs any more and every sandbox was stopped.
@@ -270,7 +276,7 @@ func (s *State) quiet() bool {
 	if s.Doubt || s.Op == podmsg.OpRunSandbox || ((s.live() || s.unread()) && !(s.End.Forced && s.End.Looked)) {
 		return false
 	}
-	for _, b := range s.sandboxes() {
+	for b := range s.sandboxes() {
 		if !s.Stopped[b.ID] && !s.Removed[b.ID] {
 			return false
 		}
@@ -288,7 +294,7 @@ func (s *State) cleanAll() bool {
 	if !s.clean() || !s.deleting() {
 		return false
 	}
-	for _, b := range s.sandboxes() {
+	for b := range s.sandboxes() {
 		if !s.Removed[b.ID] {
 			return false
 		}

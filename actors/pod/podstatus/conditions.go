@@ -23,6 +23,7 @@ func owned(t v1.PodConditionType) bool {
 func Owned(t v1.PodConditionType) bool { return owned(t) || t == v1.DisruptionTarget }
 
 func (b *builder) conditions(out *v1.PodStatus) {
+	out.Conditions = make([]v1.PodCondition, 0, 6) // what a pod has in most cases
 	for i := range b.pod.Status.Conditions {
 		if c := b.pod.Status.Conditions[i]; !owned(c.Type) && c.Type != v1.DisruptionTarget {
 			out.Conditions = append(out.Conditions, c)

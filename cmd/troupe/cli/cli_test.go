@@ -33,6 +33,7 @@ func TestMainByName(t *testing.T) {
 		{[]string{"/usr/bin/kubelet", "--version"}, 0, "Kubernetes v1.36.3+troupe.", ""},
 		{[]string{"kubelet", "--version=raw"}, 0, `"kubeletVersion"`, ""},
 		{[]string{"troupe", "node", "--version"}, 0, "Kubernetes v1.36.3+troupe.", ""},
+		{[]string{"troupe", "--version"}, 0, "Kubernetes v1.36.3+troupe.", ""},
 		{[]string{"troupe", "version"}, 0, "Kubernetes v1.36.3+troupe.", ""},
 		{[]string{"troupe", "version", "-o", "json"}, 0, `"platform"`, ""},
 		{[]string{"troupe", "version", "-o", "yaml"}, 1, "", `"yaml" is not json`},

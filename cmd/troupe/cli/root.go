@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 
 	"github.com/spf13/cobra"
+
+	"github.com/troupe-dev/troupe/cmd/troupe/version"
 )
 
 // kubeletName is the name that makes the binary behave as a kubelet.
@@ -45,9 +47,11 @@ func newRoot() *cobra.Command {
 		Short: "A Kubernetes node agent in which every pod and container is an actor",
 		Long: `Troupe runs pods on this machine: alone from a file (run), or as the node agent of
 a Kubernetes cluster in place of the kubelet (node). Both can be looked into (tree, explain).`,
+		Version:       version.Get().Kubelet,
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
+	root.SetVersionTemplate("Kubernetes {{.Version}}\n") // as a kubelet says it
 	for _, g := range []struct {
 		id, title string
 		commands  []*cobra.Command

@@ -44,10 +44,11 @@ conformance: build
 conformance-serial: build
 	@test/rig/conformance.sh --suite serial $(ARGS)
 
-# The rig's own tests, and a choice of specs for breadth: about ten minutes.
+# The rig's own tests, and a choice of specs for breadth: about ten minutes. A spec that fails beside others runs once more,
+# alone; both results are shown.
 conformance-ci: build
 	@cd test/conformance && $(GO) test ./...
-	@test/rig/conformance.sh --suite ci $(ARGS)
+	@test/rig/conformance.sh --suite ci --again --record=false $(ARGS)
 
 # The load tests, each figure with its limit beside it.
 bench: build

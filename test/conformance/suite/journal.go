@@ -46,6 +46,17 @@ type state struct {
 // Complete tells whether every spec has a result.
 func (j *Journal) Complete() bool { return len(j.Results) >= j.Begin.Specs }
 
+// failed are those of the specs that have failed, in their order.
+func (j *Journal) failed(specs []string) []string {
+	var out []string
+	for _, s := range specs {
+		if n, ok := j.Results[s]; ok && n.Failed() {
+			out = append(out, s)
+		}
+	}
+	return out
+}
+
 // OpenJournal continues the journal of a run that was cut off, when it is of the same specs and the same program, and
 // begins a new one otherwise or when fresh is set. Reports whether it continues.
 func OpenJournal(path string, b Begin, fresh bool) (*Journal, bool, error) {

@@ -25,6 +25,7 @@ type Runner struct {
 	Logs       string   // folder for the suite's output and the text of failures
 	Procs      int      // specs at a time, those that may run beside others
 	Group      int      // specs of one call; 0: all
+	Again      bool     // what failed is run once more, alone, and that counts
 	Journal    *Journal
 	Say        func(string, ...any)
 
@@ -62,6 +63,13 @@ func (r *Runner) Run(ctx context.Context, specs []string) error {
 			}
 			part.specs = part.specs[n:]
 		}
+	}
+	if failed := r.Journal.failed(specs); r.Again && len(failed) > 0 {
+		r.Say("once more, one at a time: %d that failed", len(failed))
+		for _, s := range failed {
+			delete(r.seen, s)
+		}
+		return r.group(ctx, failed, 1)
 	}
 	return nil
 }

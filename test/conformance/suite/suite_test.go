@@ -210,3 +210,18 @@ func TestReportLeavesOutWhatTheFocusDoes(t *testing.T) {
 		t.Errorf("got %+v", got)
 	}
 }
+
+func TestFailedAreTheNewestResults(t *testing.T) {
+	j, _, err := OpenJournal(filepath.Join(t.TempDir(), "j"), Begin{Specs: 3}, true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, r := range []Result{{Name: "a", State: "failed"}, {Name: "b", State: "passed"}, {Name: "c", State: "timedout"}, {Name: "d", State: "failed"}, {Name: "c", State: "passed"}} {
+		if err := j.add(line{Result: &r}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := j.failed([]string{"d", "c", "b", "a", "e"}); !reflect.DeepEqual(got, []string{"d", "a"}) {
+		t.Errorf("%q", got)
+	}
+}

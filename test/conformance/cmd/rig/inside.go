@@ -62,7 +62,7 @@ func inside(file string) error {
 		say("going on with a run that was cut off: %d of %d specs have a result", len(j.Results), o.Begin.Specs)
 	}
 	r := &suite.Runner{Bin: filepath.Join(o.Layout.Cache, "bin"), Kubeconfig: node.AdminConfig, Env: n.Environment(),
-		Logs: filepath.Join(node.Home, "logs"), Procs: o.Begin.Procs, Group: o.Group, Journal: j, Say: say}
+		Logs: filepath.Join(node.Home, "logs"), Procs: o.Begin.Procs, Group: o.Group, Again: o.Again, Journal: j, Say: say}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	watched := make(chan error, 1)

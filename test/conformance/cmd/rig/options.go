@@ -19,7 +19,7 @@ type options struct {
 	top, agent, binary string
 	suite, focus, skip string
 	procs, group       int
-	fresh, keep        bool
+	fresh, keep, again bool
 	cache              string
 }
 
@@ -34,6 +34,7 @@ func parse(name string, args []string) (options, error) {
 	f.IntVar(&o.procs, "procs", 6, "specs at a time")
 	f.IntVar(&o.group, "group", -1, "specs of one call of the suite; 0: all in one (default: the suite's own)")
 	f.BoolVar(&o.fresh, "fresh", false, "start anew instead of going on with a run of the same build that was cut off")
+	f.BoolVar(&o.again, "again", false, "run what failed once more, one at a time; the second result counts")
 	f.BoolVar(&o.keep, "record", true, "keep the results and write docs/conformance.md")
 	if err := f.Parse(args); err != nil {
 		return o, err

@@ -25,6 +25,7 @@ type order struct {
 	Layout  node.Layout
 	Specs   []string // none: only bring the node up, and hold it
 	Group   int
+	Again   bool
 	Begin   suite.Begin
 	Journal string
 	Fresh   bool
@@ -63,7 +64,7 @@ func outside(what string, args []string) error {
 	if err != nil {
 		return err
 	}
-	ord := order{Layout: l, Group: choice.Group, Fresh: o.fresh, Journal: filepath.Join(o.cache, "journal", choice.Name+"-"+o.agent+".jsonl")}
+	ord := order{Layout: l, Group: choice.Group, Again: o.again, Fresh: o.fresh, Journal: filepath.Join(o.cache, "journal", choice.Name+"-"+o.agent+".jsonl")}
 	if what == "run" {
 		all, err := o.specs(ctx, runtime)
 		if err != nil {

@@ -49,6 +49,8 @@ type Node struct {
 	// GroupOOMKill: the kernel ends a container whole when it runs out of memory (cgroup v2, without singleProcessOOMKill).
 	GroupOOMKill bool
 	Swap         cgroups.Swap
+	// Masked are paths of this machine that containers must not see, besides those that are the same everywhere.
+	Masked []string
 }
 
 // The kubelet's annotations of a container; see containerplan for hash and restart count, which are read back.

@@ -139,6 +139,10 @@ func TestSecurity(t *testing.T) {
 			return !s.Privileged && !s.ReadonlyRootfs && !s.NoNewPrivs && s.RunAsUser == nil && len(s.MaskedPaths) > 5 && len(s.ReadonlyPaths) == 5 &&
 				s.Seccomp.ProfileType == runtimeapi.SecurityProfile_Unconfined && s.Apparmor == nil && s.NamespaceOptions.Pid == runtimeapi.NamespaceMode_CONTAINER
 		}},
+		{name: "paths of this machine", e: func(_ *v1.PodSecurityContext, _ *v1.SecurityContext, in *Input) { in.Node.Masked = []string{"/sys/x"} },
+			check: func(s *runtimeapi.LinuxContainerSecurityContext) bool {
+				return s.MaskedPaths[len(s.MaskedPaths)-1] == "/sys/x" && len(s.MaskedPaths) == len(maskedPaths)+1
+			}},
 		{name: "own user over the pod's", e: func(p *v1.PodSecurityContext, c *v1.SecurityContext, _ *Input) {
 			p.RunAsUser, p.RunAsGroup, c.RunAsUser = ptr(int64(1)), ptr(int64(2)), ptr(int64(3))
 		}, check: func(s *runtimeapi.LinuxContainerSecurityContext) bool {

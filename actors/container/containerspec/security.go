@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	v1 "k8s.io/api/core/v1"
@@ -74,7 +75,7 @@ func security(in *Input) (*runtimeapi.LinuxContainerSecurityContext, error) {
 		s.SelinuxOptions = &runtimeapi.SELinuxOption{User: o.User, Role: o.Role, Type: o.Type, Level: o.Level}
 	}
 	if own.ProcMount == nil || *own.ProcMount != v1.UnmaskedProcMount {
-		s.MaskedPaths, s.ReadonlyPaths = maskedPaths, readonlyPaths
+		s.MaskedPaths, s.ReadonlyPaths = append(slices.Clip(maskedPaths), in.Node.Masked...), readonlyPaths
 	}
 	var err error
 	if s.Seccomp, err = seccomp(in, pick(own.SeccompProfile, pod.SeccompProfile)); err != nil {

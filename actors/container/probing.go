@@ -116,9 +116,15 @@ func (a *Actor) runProbe(c *spawn.Cell, x probeplan.Run) {
 	target, self, gen := a.probing.target, c.Self(), a.probing.gen
 	target.Timeout = max(time.Second, time.Duration(x.Spec.TimeoutSeconds)*time.Second)
 	observer, pod := a.deps.Observer, a.state.Pod
+	// The runtime ends a command that takes too long, and answers when nothing holds the command's output open any more:
+	// that may be long after, and still is the answer.
+	timeout := target.Timeout + probeSlack
+	if x.Spec.Exec != nil {
+		timeout = target.Timeout + a.cfg.CallTimeout
+	}
 	prober, recorder, ref := a.deps.Probes, a.deps.Recorder, Reference(a.state.Pod, FieldPath(a.state.Kind, a.state.Name))
 	a.deps.Runner.Do(c.Context(), runner.Job{
-		Lane: runner.Probes, Op: "probe", Owner: a.state.Pod.Namespace + "/" + a.state.Pod.Name + "/" + a.state.Name, Timeout: target.Timeout + probeSlack,
+		Lane: runner.Probes, Op: "probe", Owner: a.state.Pod.Namespace + "/" + a.state.Pod.Name + "/" + a.state.Name, Timeout: timeout,
 		Fn: func(ctx context.Context) error {
 			began := time.Now()
 			result, output := prober.Probe(ctx, target, x.Spec)

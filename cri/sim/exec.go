@@ -12,11 +12,12 @@ import (
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 )
 
-// ExecResult is the end of a command in a container; Takes is how long it runs.
+// ExecResult is the end of a command in a container; Takes is how long it runs. Held is how long something that the command
+// left behind holds its output open: the answer waits for that, whatever the timeout.
 type ExecResult struct {
 	Stdout, Stderr string
 	ExitCode       int32
-	Takes          time.Duration
+	Takes, Held    time.Duration
 }
 
 type execHandler struct {
@@ -74,6 +75,7 @@ func (s service) ExecSync(ctx context.Context, req *runtimeapi.ExecSyncRequest) 
 		if late {
 			takes = timeout
 		}
+		takes += res.Held
 		t := time.NewTimer(takes)
 		defer t.Stop()
 		select {

@@ -63,6 +63,8 @@ type entry struct {
 	reply messages.Sink
 	wake  func() // cancels the timer
 	held  bool   // waits at the gate
+	// written: the API server has a status of this pod from us.
+	written bool
 	// letter is what the patch in flight carries; it outlives the call and is then of no use.
 	letter *letter
 }
@@ -102,6 +104,12 @@ type (
 	}
 	tick  struct{ uid model.UID }
 	knock struct{}
+	// post is a letter that was kept back.
+	post struct {
+		uid    model.UID
+		start  statusplan.Start
+		letter *letter
+	}
 )
 
 // Started takes up what an earlier incarnation left.
@@ -129,6 +137,8 @@ func (s *shell) Receive(c *spawn.Cell, msg any) {
 			e.wake = nil
 			s.feed(c, e, statusplan.Tick{Now: time.Now()})
 		}
+	case post:
+		s.run(c, m.uid, m.start, m.letter)
 	case knock:
 		s.gate.due(s, c)
 	}
@@ -287,5 +297,6 @@ func (s *shell) done(c *spawn.Cell, m done) {
 			"call", m.event.Op.String(), "failures", e.state.Failures+1)
 	}
 	m.event.Now = time.Now()
+	e.written = e.written || m.event.Op == statusplan.Patching && m.event.Outcome == statusplan.OK
 	s.feed(c, e, m.event)
 }

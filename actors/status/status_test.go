@@ -166,6 +166,32 @@ func TestWaitingPatchTakesTheNewestStatus(t *testing.T) {
 	})
 }
 
+// A pod's first word is written at once, what it goes through after that a little later, and its readiness at once again.
+func TestProgressIsKeptBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := pod("a", "1")
+		r := newRig(t, p)
+		say := func(gen uint64, message string, ready v1.ConditionStatus) {
+			r.ref.Tell(statusmsg.Publish{Pod: p, Gen: gen, Status: v1.PodStatus{Phase: v1.PodPending, Message: message, Conditions: []v1.PodCondition{{Type: v1.PodReady, Status: ready}}}})
+		}
+		say(1, "sandbox", v1.ConditionFalse)
+		expect(t, "the first word", r.take(), "patch ")
+		say(2, "image", v1.ConditionFalse)
+		time.Sleep(newsDelay / 2)
+		expect(t, "progress", r.take(), "")
+		say(3, "up", v1.ConditionTrue)
+		expect(t, "ready", r.take(), "patch ")
+		time.Sleep(newsDelay)
+		expect(t, "what was overtaken", r.take(), "")
+		say(4, "still up", v1.ConditionTrue)
+		time.Sleep(newsDelay)
+		expect(t, "later", r.take(), "patch ")
+		if p, err := r.client.CoreV1().Pods("ns").Get(t.Context(), "a", metav1.GetOptions{}); err != nil || p.Status.Message != "still up" {
+			t.Errorf("%v %v", p, err)
+		}
+	})
+}
+
 // In a burst, what others wait for overtakes what only tells of progress, and a pod's progress that was overtaken by its
 // readiness is never written.
 func TestReadinessOvertakesProgress(t *testing.T) {

@@ -196,6 +196,14 @@ func TestReaderSeesOneVersion(t *testing.T) {
 			default:
 			}
 			root, err := os.OpenRoot(filepath.Join(dir, "..data"))
+			if errors.Is(err, fs.ErrNotExist) {
+				// The version that the link named was replaced and removed before it was opened. The link itself is always there.
+				if _, err := os.Lstat(filepath.Join(dir, "..data")); err != nil {
+					t.Error(err)
+					return
+				}
+				continue
+			}
 			if err != nil {
 				t.Error(err)
 				return

@@ -25,17 +25,13 @@ const (
 	knockMost  = 5 * time.Second
 )
 
-// newsDelay is how long a status that nobody waits for is kept back, unless it is the pod's first: what the pod goes
-// through next mostly replaces it. A pod that starts says four things in its first second, of which two matter.
-const newsDelay = 500 * time.Millisecond
-
 // pass makes the call that the plan asked for, or holds its pod.
 func (g *gate) pass(s *shell, c *spawn.Cell, e *entry, start statusplan.Start) {
 	if !g.down {
 		g.flying++
 		e.letter = newLetter(start)
-		if start.Op == statusplan.Patching && !start.Ahead && e.written {
-			c.After(newsDelay, post{e.uid, start, e.letter})
+		if start.After > 0 {
+			c.After(start.After, post{e.uid, start, e.letter})
 			return
 		}
 		s.run(c, e.uid, start, e.letter)

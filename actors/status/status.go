@@ -63,8 +63,6 @@ type entry struct {
 	reply messages.Sink
 	wake  func() // cancels the timer
 	held  bool   // waits at the gate
-	// written: the API server has a status of this pod from us.
-	written bool
 	// letter is what the patch in flight carries; it outlives the call and is then of no use.
 	letter *letter
 }
@@ -297,6 +295,5 @@ func (s *shell) done(c *spawn.Cell, m done) {
 			"call", m.event.Op.String(), "failures", e.state.Failures+1)
 	}
 	m.event.Now = time.Now()
-	e.written = e.written || m.event.Op == statusplan.Patching && m.event.Outcome == statusplan.OK
 	s.feed(c, e, m.event)
 }

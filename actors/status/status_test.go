@@ -22,6 +22,7 @@ import (
 	k8stesting "k8s.io/client-go/testing"
 	"k8s.io/klog/v2"
 
+	"github.com/troupe-dev/troupe/actors/status/statusplan"
 	"github.com/troupe-dev/troupe/messages"
 	"github.com/troupe-dev/troupe/messages/podmsg"
 	"github.com/troupe-dev/troupe/messages/statusmsg"
@@ -177,14 +178,14 @@ func TestProgressIsKeptBack(t *testing.T) {
 		say(1, "sandbox", v1.ConditionFalse)
 		expect(t, "the first word", r.take(), "patch ")
 		say(2, "image", v1.ConditionFalse)
-		time.Sleep(newsDelay / 2)
+		time.Sleep(statusplan.NewsDelay / 2)
 		expect(t, "progress", r.take(), "")
 		say(3, "up", v1.ConditionTrue)
 		expect(t, "ready", r.take(), "patch ")
-		time.Sleep(newsDelay)
+		time.Sleep(statusplan.NewsDelay)
 		expect(t, "what was overtaken", r.take(), "")
 		say(4, "still up", v1.ConditionTrue)
-		time.Sleep(newsDelay)
+		time.Sleep(statusplan.NewsDelay)
 		expect(t, "later", r.take(), "patch ")
 		if p, err := r.client.CoreV1().Pods("ns").Get(t.Context(), "a", metav1.GetOptions{}); err != nil || p.Status.Message != "still up" {
 			t.Errorf("%v %v", p, err)

@@ -137,7 +137,7 @@ const (
 	hardStops  = 1024
 	probeWidth = 64
 	pullWidth  = 16
-	// apiWidth keeps below the requests that an API server takes on one HTTP/2 connection (100): beyond them client-go opens
+	// apiWidth keeps below the requests that an API server takes on one HTTP/2 connection (100: k8s.io/apiserver, SecureServingInfo): beyond them client-go opens
 	// more connections, each with its handshake, and the server only shares itself out further.
 	apiWidth = 64
 )

@@ -254,7 +254,7 @@ func (s *State) met() bool {
 	return true
 }
 
-// sandboxes are all that the runtime still has of this pod, newest first.
+// sandboxes are all that the runtime still has of this pod, newest first. They are the state's own, to be read only.
 func (s *State) sandboxes() iter.Seq[*model.Sandbox] {
 	return func(yield func(*model.Sandbox) bool) {
 		if s.Sandbox != nil && !yield(s.Sandbox) {

@@ -29,6 +29,8 @@ type State struct {
 	// InFlight is the one call under way, and Sent the generation that it carries, or would if a Replace was in time.
 	InFlight Op
 	Sent     uint64
+	// Written: the API server has taken a status of this pod from us.
+	Written bool
 	// Reread: the object is to be read before the next write, because a write was refused or its fate is unknown.
 	Reread bool
 	// Failures counts calls in a row that failed; mends counts writes in a row for one generation. Both slow down.
@@ -112,6 +114,8 @@ type (
 		// Ahead: somebody waits for this write (a pod became ready or not, or has ended). It goes before those that only
 		// tell of progress, so that in a burst these are overtaken by what comes next of their pod, and never made.
 		Ahead bool
+		// After is how long the patch is kept back; a Replace that goes ahead ends that.
+		After time.Duration
 	}
 	// Replace changes what the patch in flight carries, if the call has not begun: in a burst it waits for its turn, and
 	// its pod goes on meanwhile. Where it comes too late, the end of the call leads to another patch. The new body is
@@ -143,6 +147,10 @@ const (
 	mendFirst    = time.Second
 	mendMost     = 30 * time.Second
 )
+
+// NewsDelay is how long a status that nobody waits for is kept back, unless it is the pod's first: what the pod goes
+// through next mostly replaces it. A pod that starts says four things in its first second, of which two matter.
+const NewsDelay = 500 * time.Millisecond
 
 // Next folds the event into s and says what to do.
 func Next(s State, ev Event) (State, []Action) {
@@ -219,6 +227,7 @@ func done(s State, e Done) State {
 		}
 		switch e.Op {
 		case Patching:
+			s.Written = true
 			if sent == s.Gen {
 				s.mends++
 				if s.mends > mendsAtOnce {
@@ -279,6 +288,9 @@ func decide(s State) (State, []Action) {
 		return s, append(acts, Wait{s.NotBefore})
 	}
 	start := Start{Op: Patching, Pod: s.API, Body: body, Ahead: urgent(s)}
+	if s.Written && !start.Ahead {
+		start.After = NewsDelay
+	}
 	switch {
 	case s.Reread:
 		s.Reread = false

@@ -152,7 +152,8 @@ func (r *Runner) limits(name Lane) Limits {
 	case name == API:
 		l.Max = max(base, apiWidth)
 	case name == News:
-		l.Min, l.Max = r.cfg.CPUs, r.cfg.CPUs
+		narrow := max(1, r.cfg.CPUs/2)
+		l.Min, l.Max = narrow, narrow
 	case name == Probes:
 		l.Min, l.Max = probeWidth, probeWidth
 	case strings.HasPrefix(string(name), pullPrefix):

@@ -29,8 +29,6 @@ type State struct {
 	// InFlight is the one call under way, and Sent the generation that it carries, or would if a Replace was in time.
 	InFlight Op
 	Sent     uint64
-	// Written: the API server has taken a status of this pod from us.
-	Written bool
 	// Reread: the object is to be read before the next write, because a write was refused or its fate is unknown.
 	Reread bool
 	// Failures counts calls in a row that failed; mends counts writes in a row for one generation. Both slow down.
@@ -148,8 +146,8 @@ const (
 	mendMost     = 30 * time.Second
 )
 
-// NewsDelay is how long a status that nobody waits for is kept back, unless it is the pod's first: what the pod goes
-// through next mostly replaces it. A pod that starts says four things in its first second, of which two matter.
+// NewsDelay is how long a status that nobody waits for is kept back: what the pod goes through next mostly replaces it. A
+// pod that starts says four things in its first second, of which one matters, that it is ready.
 const NewsDelay = 500 * time.Millisecond
 
 // Next folds the event into s and says what to do.
@@ -227,7 +225,6 @@ func done(s State, e Done) State {
 		}
 		switch e.Op {
 		case Patching:
-			s.Written = true
 			if sent == s.Gen {
 				s.mends++
 				if s.mends > mendsAtOnce {
@@ -288,7 +285,7 @@ func decide(s State) (State, []Action) {
 		return s, append(acts, Wait{s.NotBefore})
 	}
 	start := Start{Op: Patching, Pod: s.API, Body: body, Ahead: urgent(s)}
-	if s.Written && !start.Ahead {
+	if !start.Ahead && s.Failures == 0 {
 		start.After = NewsDelay
 	}
 	switch {

@@ -4,18 +4,20 @@
 # Many machines still mount the controllers on cgroup v1, and a kernel cannot show both at once. Debian's
 # user-mode-linux is a kernel that runs as an ordinary process; it boots here in a second or two with the host's root
 # directory as its own, mounts cgroup2 and starts the command. Its controllers are cpu, io, memory and pids: no cpuset
-# and no hugetlb, so code under test has to cope with missing ones.
+# and no hugetlb, so code under test has to cope with missing ones. It has one CPU, a network of its own with nothing but
+# lo, and what containers need: overlay (on TMPDIR, which is a tmpfs there), bridge, veth.
 #
 # usage: [MEMORY=1G] [SECONDS_MAX=300] test/cgroup2.sh COMMAND [ARGUMENT...]
-# The exit status is the command's; 125 when the kernel did not get that far.
+# Of the environment, the command has PATH, HOME and TROUPE_*. The exit status is the command's; 125 when the kernel did
+# not get that far.
 set -euo pipefail
 
-[ $# -gt 0 ] || { sed -n '2,11s/^# \{0,1\}//p' "$0" >&2; exit 2; }
+[ $# -gt 0 ] || { sed -n '2,13s/^# \{0,1\}//p' "$0" >&2; exit 2; }
 [ "$(id -u)" = 0 ] || { echo "cgroup2.sh: needs root" >&2; exit 2; }
-if ! command -v linux.uml >/dev/null; then
-  echo "cgroup2.sh: installing user-mode-linux" >&2
-  { apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends user-mode-linux; } >/dev/null ||
-    { echo "cgroup2.sh: the package user-mode-linux (Debian, Ubuntu universe) cannot be installed" >&2; exit 125; }
+if ! command -v linux.uml >/dev/null || ! PATH=$PATH:/sbin:/usr/sbin command -v modprobe >/dev/null; then
+  echo "cgroup2.sh: installing user-mode-linux and kmod" >&2
+  { apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends user-mode-linux kmod; } >/dev/null ||
+    { echo "cgroup2.sh: the packages user-mode-linux (Debian, Ubuntu universe) and kmod cannot be installed" >&2; exit 125; }
 fi
 
 work=$(mktemp -d)
@@ -24,12 +26,16 @@ trap 'rm -rf "$work"' EXIT
 # The first process of that kernel. What the command prints goes to the console, its status to a file.
 {
   echo '#!/bin/bash'
-  printf 'export PATH=%q HOME=%q\n' "$PATH" "${HOME:-/root}"
+  printf 'export PATH=%q HOME=%q TMPDIR=/run/tmp\n' "$PATH:/sbin:/usr/sbin" "${HOME:-/root}"
+  for v in "${!TROUPE_@}"; do printf 'export %s=%q\n' "$v" "${!v}"; done
   cat <<'BOOT'
 mount -t proc none /proc
 mount -t sysfs none /sys
 mount -t cgroup2 none /sys/fs/cgroup
 mount -t tmpfs none /run
+mkdir -p "$TMPDIR" /run/modules/lib/modules
+ln -s "/usr/lib/uml/modules/$(uname -r)" /run/modules/lib/modules/
+for m in overlay bridge veth; do modprobe -d /run/modules "$m" 2>/dev/null || :; done
 mount -t tmpfs none /dev/shm 2>/dev/null || :
 ip link set lo up 2>/dev/null || :
 # Leave the root cgroup to the kernel, as an init system does.

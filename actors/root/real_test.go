@@ -94,6 +94,35 @@ func TestReal(t *testing.T) {
 		w.noTrace()
 		w.check()
 	})
+	t.Run("a resize holds", func(t *testing.T) {
+		w := newRealWorld(t, r)
+		size := func(cpu, memory string) func(*v1.Pod) {
+			return limited(v1.ResourceList{v1.ResourceCPU: resource.MustParse(cpu), v1.ResourceMemory: resource.MustParse(memory)})
+		}
+		uid := w.add(shell("elastic", obedient, size("200m", "40Mi")))
+		w.until(time.Minute, "the pod is Ready", func() bool { return w.ready(uid) })
+		since, ids := time.Now(), w.containerIDs([]model.UID{uid})
+		for _, to := range []struct {
+			cpu, memory string
+			cores       float64
+			bytes       int64
+		}{{"400m", "80Mi", 0.4, 80 << 20}, {"100m", "60Mi", 0.1, 60 << 20}} {
+			w.change(uid, size(to.cpu, to.memory))
+			w.until(time.Minute, "the status shows "+to.cpu+" and "+to.memory, func() bool {
+				c := w.get(uid).Status.ContainerStatuses[0]
+				return c.Resources != nil && c.Resources.Limits.Cpu().String() == to.cpu && c.Resources.Limits.Memory().String() == to.memory
+			})
+			if q, m := quota(r, uid), memoryLimit(r, uid); q != to.cores || m != to.bytes {
+				t.Errorf("the pod's cgroup has %v cores and %d bytes, want %v and %d", q, m, to.cores, to.bytes)
+			}
+			if q := containerQuota(w, uid); q != to.cores {
+				t.Errorf("the container's cgroup has %v cores, want %v", q, to.cores)
+			}
+		}
+		w.steady([]model.UID{uid}, since)
+		w.same([]model.UID{uid}, ids)
+		w.clear([]model.UID{uid})
+	})
 	t.Run("the runtime is killed", func(t *testing.T) {
 		w := newRealWorld(t, r)
 		uids := w.shells(8, "a", obedient)
@@ -174,19 +203,39 @@ func (w *world) clear(uids []model.UID) {
 	w.check()
 }
 
-// quota is a pod's CPU limit in cores.
-func quota(r *realRuntime, uid model.UID) float64 {
+// quota is a pod's CPU limit in cores, containerQuota that of its one container besides the sandbox.
+func quota(r *realRuntime, uid model.UID) float64 { return cores(r, uid, "") }
+
+func containerQuota(w *world, uid model.UID) float64 {
+	id := w.get(uid).Status.ContainerStatuses[0].ContainerID
+	return cores(w.real, uid, strings.TrimPrefix(id, "containerd://")+"/")
+}
+
+func cores(r *realRuntime, uid model.UID, below string) float64 {
 	text := ""
 	if unified(r) {
-		text = r.file("", uid, "cpu.max")
+		text = r.file("", uid, below+"cpu.max")
 	} else {
-		text = r.file("cpu", uid, "cpu.cfs_quota_us") + " " + r.file("cpu", uid, "cpu.cfs_period_us")
+		text = r.file("cpu", uid, below+"cpu.cfs_quota_us") + " " + r.file("cpu", uid, below+"cpu.cfs_period_us")
 	}
 	var limit, period float64
 	if _, err := fmt.Sscan(text, &limit, &period); err != nil {
 		r.t.Fatalf("%q: %v", text, err)
 	}
 	return limit / period
+}
+
+// memoryLimit is a pod's memory limit in bytes.
+func memoryLimit(r *realRuntime, uid model.UID) int64 {
+	name := "memory.limit_in_bytes"
+	if unified(r) {
+		name = "memory.max"
+	}
+	n, err := strconv.ParseInt(r.file("memory", uid, name), 10, 64)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	return n
 }
 
 // usage is the CPU time that a pod has used.

@@ -229,6 +229,19 @@ func (w *world) add(p *v1.Pod) model.UID {
 	return got.UID
 }
 
+// change alters a pod's spec or metadata.
+func (w *world) change(uid model.UID, how func(*v1.Pod)) {
+	w.t.Helper()
+	w.mu.Lock()
+	p := w.store[uid].DeepCopy()
+	how(p)
+	w.store[uid] = p
+	w.mu.Unlock()
+	if _, err := w.agent.Source.Add(p); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
 // fill adds n pods and waits until all are Ready.
 func (w *world) fill(n int, prefix string, change func(*v1.Pod)) []model.UID {
 	w.t.Helper()

@@ -142,11 +142,13 @@ type shell struct {
 	joining    bool
 	resolving  bool
 	resolvedAt time.Time
-	listing    bool
-	images     uint64 // count of changes that the list in facts reflects
-	listedAt   time.Time
-	place      place
-	saving     saving
+	// addressFault is the error that was last logged, "" when the addresses are known.
+	addressFault string
+	listing      bool
+	images       uint64 // count of changes that the list in facts reflects
+	listedAt     time.Time
+	place        place
+	saving       saving
 }
 
 // Messages of the shell to itself.

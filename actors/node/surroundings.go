@@ -48,10 +48,13 @@ func (s *shell) resolve(c *spawn.Cell) {
 func (s *shell) resolveDone(c *spawn.Cell, m resolved) {
 	s.resolving, s.resolvedAt = false, time.Now()
 	if m.err != nil {
-		s.deps.Logger.Error(m.err, "Failed to find the addresses of the node")
+		if fault := m.err.Error(); fault != s.addressFault { // once, not at each tick
+			s.addressFault = fault
+			s.deps.Logger.Error(m.err, "Failed to find the addresses of the node")
+		}
 		s.resolvedAt = time.Time{} // again at the next tick
 	} else {
-		s.facts.Addresses = m.addresses
+		s.facts.Addresses, s.addressFault = m.addresses, ""
 	}
 	if s.deps.Client == nil {
 		return

@@ -14,6 +14,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/troupe-dev/troupe/cri"
+	"github.com/troupe-dev/troupe/cri/callstats"
 	"github.com/troupe-dev/troupe/messages/model"
 )
 
@@ -33,6 +34,7 @@ type Call struct {
 // Proxy holds the faults, the names of the ids it saw, and the record. It is safe for concurrent use.
 type Proxy struct {
 	rec   *Recorder
+	stats *callstats.Stats
 	names directory
 
 	mu    sync.RWMutex
@@ -46,12 +48,20 @@ func New(rec *Recorder) *Proxy {
 	return p
 }
 
+// Count makes the proxy count the calls that it forwards, from now on. It may be called once, before the first call.
+func (p *Proxy) Count(s *callstats.Stats) { p.stats = s }
+
 // do performs one call: begin, fault, forward, end. forward gets the context to work under.
 func (p *Proxy) do(ctx context.Context, c Call, forward func(context.Context) error) error {
 	c = p.names.complete(c)
 	n := p.rec.begin(c)
+	counted := func(error) {}
+	if p.stats != nil {
+		counted = p.stats.Begin(c.Op, c.UID)
+	}
 	fault, rule := p.decide(c)
 	err := p.under(ctx, fault, rule, forward)
+	counted(err)
 	p.rec.end(n, c, faultName(fault), err)
 	if c.Op == "StartContainer" && cri.ClassOf(err) == model.OutcomeUnknown {
 		p.names.doubt(c.ID) // whatever is seen next is news

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"maps"
 	"net"
 	"strings"
 	"sync"
@@ -16,6 +17,7 @@ import (
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 
 	"github.com/troupe-dev/troupe/cri"
+	"github.com/troupe-dev/troupe/cri/callstats"
 	"github.com/troupe-dev/troupe/cri/criconformance"
 	"github.com/troupe-dev/troupe/cri/proxy"
 	"github.com/troupe-dev/troupe/cri/remote"
@@ -460,5 +462,38 @@ func TestCheckStartOnce(t *testing.T) {
 	found, err := proxy.Check(strings.NewReader(log.String()))
 	if err != nil || len(found) != 1 || found[0].Invariant != proxy.StartOnce {
 		t.Errorf("%v, %v", found, err)
+	}
+}
+
+// What is counted for a pod is what the runtime itself counts for it: ids are traced back to their pods.
+func TestCount(t *testing.T) {
+	for name, mk := range map[string]func(testing.TB, *sim.Runtime) (*rig, func()){"wrapped": wrapped, "served": served} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				rt := sim.New(sim.Config{AnyImage: true, Latency: sim.DefaultLatency()})
+				r, end := mk(t, rt)
+				defer end()
+				counted := callstats.New()
+				r.p.Count(counted)
+				sb := r.run(t, "a", 0)
+				id := r.start(t, sb, "a", "app", 0, "sim")
+				if err := r.rt.StopContainer(t.Context(), id, time.Second); err != nil {
+					t.Fatal(err)
+				}
+				if err := r.rt.StopPodSandbox(t.Context(), sb); err != nil {
+					t.Fatal(err)
+				}
+				want, got := rt.TakePodStats()["a"], counted.TakePods()["a"]
+				if got.Wall != want.Wall || got.Wall == 0 || !maps.Equal(got.Calls, want.Calls) {
+					t.Errorf("counted %+v, the runtime %+v", got, want)
+				}
+				if n := len(counted.TakePods()); n != 0 {
+					t.Errorf("%d pods after the taking", n)
+				}
+				if ops := counted.Ops(); ops["StopContainer"].Calls != 1 || ops["StopContainer"].Errors != 0 {
+					t.Errorf("%+v", ops)
+				}
+			})
+		})
 	}
 }

@@ -25,7 +25,7 @@ type steps[T any] struct {
 
 // run performs one call under its script, latency and counters.
 func run[T any](ctx context.Context, r *Runtime, c call, s steps[T]) (res T, err error) {
-	done := r.stats.begin(c)
+	done := r.stats.Begin(c.op, c.UID)
 	defer func() { done(err) }()
 	outcome, rule := r.scripts.decide(c)
 	if outcome == Unavailable {

@@ -97,7 +97,7 @@ func (r *Runtime) MaxEventLag() int {
 // GetContainerEvents implements the CRI.
 func (s service) GetContainerEvents(_ *runtimeapi.GetEventsRequest, stream runtimeapi.RuntimeService_GetContainerEventsServer) (err error) {
 	c := call{op: "GetContainerEvents"}
-	done := s.r.stats.begin(c)
+	done := s.r.stats.Begin(c.op, c.UID)
 	defer func() { done(err) }()
 	outcome, rule := s.r.scripts.decide(c)
 	switch o := outcome.(type) {

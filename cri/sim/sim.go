@@ -16,6 +16,8 @@ import (
 
 	"google.golang.org/grpc"
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
+
+	"github.com/troupe-dev/troupe/cri/callstats"
 )
 
 // Config is what a simulated runtime is made of. The zero value answers at once and has no images.
@@ -51,7 +53,7 @@ type Runtime struct {
 	images     images
 	scripts    scripts
 	events     eventQueue
-	stats      stats
+	stats      *callstats.Stats
 	conditions conditions
 	execs      execs
 	ids        atomic.Uint64
@@ -73,7 +75,7 @@ func New(cfg Config) *Runtime {
 	r.names.init()
 	r.images.init(cfg)
 	r.events.replay = cfg.EventReplay
-	r.stats.init()
+	r.stats = callstats.New()
 	r.conditions.init()
 	return r
 }

@@ -72,7 +72,7 @@ func TestPhasesWithTheAgent(t *testing.T) {
 	if err := c.Up(ctx); err != nil {
 		t.Fatal(err)
 	}
-	tn := &turn{podsOptions: &podsOptions{}, sim: rt}
+	tn := &turn{podsOptions: &podsOptions{}, calls: rt.CallStats()}
 	probe := tn.probe(1)
 	probe.Usage = func() (proc.Usage, error) { return proc.Usage{}, nil }
 	plan := load.Plan{

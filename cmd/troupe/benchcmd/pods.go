@@ -26,6 +26,8 @@ type podsOptions struct {
 	shape     podShape
 	latencies latencies
 	endpoint  string
+	// countCalls puts a proxy before a real runtime.
+	countCalls bool
 	rounds    int
 	json      string
 	keep      string
@@ -74,6 +76,7 @@ name, {endpoint} the runtime's, {dir} a folder of its own.`,
 	f.BoolVar(&o.shape.Tokens, "tokens", false, "mount a service account token, as pods have by default (with --kubeconfig)")
 	f.StringVar(&o.shape.Image, "image", "registry.k8s.io/pause:3.10", "the pods' image; it should be on the node already")
 	f.StringVar(&o.endpoint, "container-runtime-endpoint", "", "use this runtime, which must serve nobody else, instead of a simulated one")
+	f.BoolVar(&o.countCalls, "count-calls", true, "with --container-runtime-endpoint: forward the runtime's socket through the bench, which counts the calls and their time")
 	f.IntVar(&o.rounds, "rounds", 1, "measure every agent so often, in turns")
 	f.StringVar(&o.json, "json", "", "write everything that was measured to this `file`")
 	f.StringVar(&o.keep, "keep", "", "keep the agents' logs and profiles in this `folder`")

@@ -3,6 +3,7 @@ package benchcmd
 import (
 	"context"
 	"fmt"
+	"net"
 	"os"
 	"path/filepath"
 	"time"
@@ -19,6 +20,8 @@ import (
 	"github.com/troupe-dev/troupe/cgroups"
 	"github.com/troupe-dev/troupe/cmd/troupe/standalone"
 	"github.com/troupe-dev/troupe/cri"
+	"github.com/troupe-dev/troupe/cri/callstats"
+	"github.com/troupe-dev/troupe/cri/proxy"
 	"github.com/troupe-dev/troupe/cri/remote"
 	"github.com/troupe-dev/troupe/cri/sim"
 )
@@ -34,8 +37,8 @@ type turn struct {
 	show  *progress
 
 	dir      string
-	socket   string // the runtime's endpoint
-	sim      *sim.Runtime
+	socket   string           // the runtime's endpoint
+	calls    *callstats.Stats // of the runtime; nil when nobody counts
 	cgroup   standalone.CgroupRoot
 	port     int32 // of the node API
 	process  *process
@@ -88,21 +91,27 @@ func (t *turn) prepare(ctx context.Context) error {
 	}
 	t.socket = t.endpoint
 	if t.endpoint == "" {
-		t.sim = sim.New(t.latencies.config())
+		rt := sim.New(t.latencies.config())
 		path := filepath.Join(t.dir, "sim.sock")
-		s, err := t.sim.Serve(path)
+		s, err := rt.Serve(path)
 		if err != nil {
 			return err
 		}
 		t.clean(s.Stop)
-		t.socket = "unix://" + path
+		t.socket, t.calls = "unix://"+path, rt.CallStats()
 	}
 	if t.pid != 0 {
+		t.calls = nil
 		return nil
 	}
 	if t.endpoint != "" {
 		if err := unused(ctx, t.endpoint); err != nil {
 			return err
+		}
+		if t.countCalls {
+			if err := t.between(); err != nil {
+				return err
+			}
 		}
 	}
 	t.cgroup = standalone.CgroupRoot{Path: fmt.Sprintf("/troupe-bench-%d", os.Getpid()), Driver: cgroups.Cgroupfs}
@@ -114,6 +123,30 @@ func (t *turn) prepare(ctx context.Context) error {
 			fmt.Fprintln(t.show.w, err)
 		}
 	})
+	return nil
+}
+
+// between puts a proxy between the agent and a real runtime, which counts the calls and their time by pod.
+func (t *turn) between() error {
+	upstream, _, err := remote.SocketPath(t.endpoint)
+	if err != nil {
+		return err
+	}
+	path := filepath.Join(t.dir, "counted.sock")
+	l, err := net.Listen("unix", path)
+	if err != nil {
+		return fmt.Errorf("count the runtime's calls: %w", err)
+	}
+	p := proxy.New(nil)
+	t.calls = callstats.New()
+	p.Count(t.calls)
+	srv, err := p.Serve(l, func(ctx context.Context) (net.Conn, error) { return (&net.Dialer{}).DialContext(ctx, "unix", upstream) })
+	if err != nil {
+		l.Close()
+		return err
+	}
+	t.clean(srv.Stop)
+	t.socket = "unix://" + path
 	return nil
 }
 
@@ -142,17 +175,17 @@ func unused(ctx context.Context, endpoint string) error {
 // probe measures the process and, when it is ours, the runtime.
 func (t *turn) probe(pid int) load.Probe {
 	p := load.Probe{Usage: proc.Open(pid).Usage}
-	if t.sim != nil && t.pid == 0 {
+	if t.calls != nil {
 		p.Calls = func() map[string]uint64 {
 			out := map[string]uint64{}
-			for op, s := range t.sim.Stats() {
+			for op, s := range t.calls.Ops() {
 				out[op] = s.Calls
 			}
 			return out
 		}
 		p.PodTimes = func() map[string]time.Duration {
 			out := map[string]time.Duration{}
-			for uid, s := range t.sim.TakePodStats() {
+			for uid, s := range t.calls.TakePods() {
 				out[uid] = s.Wall
 			}
 			return out

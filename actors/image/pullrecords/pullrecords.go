@@ -26,13 +26,14 @@ import (
 	"k8s.io/klog/v2"
 	kubeletconfig "k8s.io/kubelet/config/v1beta1"
 
+	"github.com/troupe-dev/troupe/actors/durable"
 	"github.com/troupe-dev/troupe/actors/image/keyring"
 	"github.com/troupe-dev/troupe/messages/model"
 )
 
 const (
 	prefix    = "sha256-"
-	temporary = ".tmp"
+	temporary = ".tmp" // of a kubelet that was killed while it wrote
 	group     = "kubelet.config.k8s.io/"
 )
 
@@ -318,28 +319,5 @@ func write(path string, record any) error {
 	if err != nil {
 		return err
 	}
-	f, err := os.OpenFile(path+temporary, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(append(text, '\n'))
-	if err == nil {
-		err = f.Sync()
-	}
-	if e := f.Close(); err == nil {
-		err = e
-	}
-	if err == nil {
-		err = os.Rename(path+temporary, path)
-	}
-	if err != nil {
-		_ = os.Remove(path + temporary)
-		return err
-	}
-	dir, err := os.Open(filepath.Dir(path))
-	if err != nil {
-		return err
-	}
-	defer dir.Close()
-	return dir.Sync()
+	return durable.Replace(path, append(text, '\n'))
 }

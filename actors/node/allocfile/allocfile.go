@@ -14,6 +14,7 @@ import (
 	v1 "k8s.io/api/core/v1"
 	"k8s.io/utils/dump"
 
+	"github.com/troupe-dev/troupe/actors/durable"
 	"github.com/troupe-dev/troupe/messages/model"
 )
 
@@ -111,39 +112,10 @@ func Load(dir, name string) (e Entries, aside string, err error) {
 }
 
 // Save replaces a file: a reader, or the next start, finds the old content or the new one and nothing in between.
-func Save(dir, name string, e Entries) (err error) {
+func Save(dir, name string, e Entries) error {
 	raw, err := Encode(e)
 	if err != nil {
 		return err
 	}
-	path := filepath.Join(dir, name)
-	defer func() {
-		if err != nil {
-			err = fmt.Errorf("write %s: %w", path, err)
-		}
-	}()
-	f, err := os.CreateTemp(dir, "."+name+"-*")
-	if err != nil {
-		return err
-	}
-	defer func() {
-		if err != nil {
-			_ = os.Remove(f.Name())
-		}
-	}()
-	_, err = f.Write(raw)
-	if err == nil {
-		err = f.Sync()
-	}
-	if err = errors.Join(err, f.Close()); err != nil {
-		return err
-	}
-	if err = os.Rename(f.Name(), path); err != nil {
-		return err
-	}
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
+	return durable.Replace(filepath.Join(dir, name), raw)
 }

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"github.com/troupe-dev/troupe/actors/durable"
 	"github.com/troupe-dev/troupe/messages/model"
 )
 
@@ -65,44 +66,15 @@ func Read(podDir string) (model.IDRange, error) {
 }
 
 // Write records the range: after it has returned, a crash of the machine does not lose it.
-func Write(podDir string, r model.IDRange) (err error) {
-	path := filepath.Join(podDir, Name)
-	defer func() {
-		if err != nil {
-			err = fmt.Errorf("write %s: %w", path, err)
-		}
-	}()
+func Write(podDir string, r model.IDRange) error {
 	raw, err := Encode(r)
-	if err != nil {
-		return err
-	}
-	if err = os.MkdirAll(podDir, 0o750); err != nil {
-		return err
-	}
-	f, err := os.CreateTemp(podDir, "."+Name+"-*")
-	if err != nil {
-		return err
-	}
-	defer func() {
-		if err != nil {
-			_ = os.Remove(f.Name())
-		}
-	}()
-	_, err = f.Write(raw)
 	if err == nil {
-		err = f.Sync()
+		err = os.MkdirAll(podDir, 0o750)
 	}
-	if err = errors.Join(err, f.Close()); err != nil {
-		return err
-	}
-	if err = os.Rename(f.Name(), path); err != nil {
-		return err
-	}
-	d, err := os.Open(podDir)
 	if err != nil {
-		return err
+		return fmt.Errorf("write %s: %w", filepath.Join(podDir, Name), err)
 	}
-	return errors.Join(d.Sync(), d.Close())
+	return durable.Replace(filepath.Join(podDir, Name), raw)
 }
 
 // Remove removes the record; one that is not there is success.

@@ -28,10 +28,10 @@ type podsOptions struct {
 	endpoint  string
 	// countCalls puts a proxy before a real runtime.
 	countCalls bool
-	rounds    int
-	json      string
-	keep      string
-	profile   bool
+	rounds     int
+	json       string
+	keep       string
+	profile    bool
 
 	kubeconfig, nodeKubeconfig string
 	node, nodeIP               string

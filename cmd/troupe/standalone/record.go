@@ -11,6 +11,8 @@ import (
 	"golang.org/x/sys/unix"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/uuid"
+
+	"github.com/troupe-dev/troupe/actors/durable"
 )
 
 // Record says who runs and what it changed on the host. It is written before anything is changed and removed when
@@ -66,16 +68,7 @@ func (r Record) Write(l Layout) error {
 	if err != nil {
 		return err
 	}
-	tmp := l.RecordFile() + ".part"
-	f, err := os.OpenFile(tmp, os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o600)
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(b)
-	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
-		return fmt.Errorf("write %s: %w", tmp, err)
-	}
-	return os.Rename(tmp, l.RecordFile())
+	return durable.Replace(l.RecordFile(), b)
 }
 
 // Continue makes a record for a run that begins: the one that a killed run left, or a new one.

@@ -55,13 +55,9 @@ func TestReal(t *testing.T) {
 		if p := w.get(uid); p.Status.PodIP == "" || p.Status.InitContainerStatuses[0].State.Terminated == nil {
 			t.Errorf("status %+v", p.Status)
 		}
-		since := time.Now()
-		grace := int64(10)
+		grace := int64(300)
 		w.remove(uid, &grace)
-		w.until(time.Minute, "the pod is gone", func() bool { return w.get(uid) == nil })
-		if took := time.Since(since); took > 5*time.Second {
-			t.Errorf("gone after %s, although its process ends at once", took)
-		}
+		w.until(time.Minute, "the pod is gone long before its grace is over, as its process ends at once", func() bool { return w.get(uid) == nil })
 		w.noTrace()
 		w.check()
 	})

@@ -82,8 +82,12 @@ func Critical(pod *v1.Pod) bool {
 	if _, mirror := pod.Annotations[v1.MirrorPodAnnotationKey]; mirror {
 		return true
 	}
-	if source, ok := pod.Annotations["kubernetes.io/config.source"]; ok && source != "api" {
-		return true
-	}
-	return pod.Spec.Priority != nil && *pod.Spec.Priority >= systemCriticalPriority
+	return Static(pod) || pod.Spec.Priority != nil && *pod.Spec.Priority >= systemCriticalPriority
+}
+
+// Static says that the pod comes from a manifest on the node or at a URL, so that no API server and no scheduler knew it
+// before. One that was given in memory, as `troupe run` gives its pods, is like one from an API server.
+func Static(pod *v1.Pod) bool {
+	source := pod.Annotations["kubernetes.io/config.source"]
+	return source == "file" || source == "http"
 }

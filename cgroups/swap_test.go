@@ -39,6 +39,7 @@ func TestSwapShare(t *testing.T) {
 		"nearly critical":              {limited, priority(1_999_999_999), 1 << 30},
 		"static":                       {limited, annotated("kubernetes.io/config.source", "file"), 0},
 		"from the API":                 {limited, annotated("kubernetes.io/config.source", "api"), 1 << 30},
+		"given in memory":              {limited, annotated("kubernetes.io/config.source", "embedded"), 1 << 30},
 		"a mirror":                     {limited, annotated(v1.MirrorPodAnnotationKey, "x"), 0},
 		"more than the node has":       {limited, podOf(container(rl("memory", "9Gi"), nil)), 0},
 		"all of the node":              {limited, podOf(container(rl("memory", "8Gi"), nil)), 4 << 30},

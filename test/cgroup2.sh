@@ -5,7 +5,7 @@
 # user-mode-linux is a kernel that runs as an ordinary process; it boots here in a second or two with the host's root
 # directory as its own, mounts cgroup2 and starts the command. Its controllers are cpu, io, memory and pids: no cpuset
 # and no hugetlb, so code under test has to cope with missing ones. It has one CPU, a network of its own with nothing but
-# lo, and what containers need: overlay (on TMPDIR, which is a tmpfs there), bridge, veth.
+# lo, and what containers need: overlay (on TMPDIR, which is a tmpfs there), bridge, veth, and 256 MB of swap.
 #
 # usage: [MEMORY=1G] [SECONDS_MAX=300] test/cgroup2.sh COMMAND [ARGUMENT...]
 # Of the environment, the command has PATH, HOME and TROUPE_*. The exit status is the command's; 125 when the kernel did
@@ -35,7 +35,8 @@ mount -t cgroup2 none /sys/fs/cgroup
 mount -t tmpfs none /run
 mkdir -p "$TMPDIR" /run/modules/lib/modules
 ln -s "/usr/lib/uml/modules/$(uname -r)" /run/modules/lib/modules/
-for m in overlay bridge veth; do modprobe -d /run/modules "$m" 2>/dev/null || :; done
+for m in overlay bridge veth zram; do modprobe -d /run/modules "$m" 2>/dev/null || :; done
+echo 256M >/sys/block/zram0/disksize && mkswap /dev/zram0 >/dev/null && swapon /dev/zram0
 mount -t tmpfs none /dev/shm 2>/dev/null || :
 ip link set lo up 2>/dev/null || :
 # Leave the root cgroup to the kernel, as an init system does.

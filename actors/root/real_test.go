@@ -2,6 +2,8 @@ package root
 
 import (
 	"fmt"
+	"math"
+	"os"
 	"strconv"
 	"strings"
 	"testing"
@@ -9,6 +11,7 @@ import (
 
 	v1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
+	kubeletconfigv1beta1 "k8s.io/kubelet/config/v1beta1"
 
 	"github.com/troupe-dev/troupe/messages/model"
 )
@@ -119,6 +122,34 @@ func TestReal(t *testing.T) {
 		w.same([]model.UID{uid}, ids)
 		w.clear([]model.UID{uid})
 	})
+	t.Run("swap is shared out", func(t *testing.T) {
+		// On v2 a burstable pod may use of the swap what it requests of the memory; v1 allows none.
+		w := newRealWorld(t, r, func(w *world) {
+			w.configure = func(k *kubeletconfigv1beta1.KubeletConfiguration) {
+				if unified() {
+					*k.FailSwapOn, k.MemorySwap.SwapBehavior = false, "LimitedSwap"
+				}
+			}
+		})
+		uid := w.add(shell("swaps", obedient, func(p *v1.Pod) {
+			p.Spec.Containers[0].Resources = v1.ResourceRequirements{
+				Requests: v1.ResourceList{v1.ResourceMemory: resource.MustParse("32Mi")},
+				Limits:   v1.ResourceList{v1.ResourceMemory: resource.MustParse("64Mi")},
+			}
+		}))
+		w.until(time.Minute, "the pod is Ready", func() bool { return w.ready(uid) })
+		name, want := "memory.memsw.limit_in_bytes", float64(64<<20)
+		if unified() {
+			memory, swap := meminfo(t, "MemTotal"), meminfo(t, "SwapTotal")
+			name, want = "memory.swap.max", (32<<20)/memory*swap
+			t.Logf("%.0f MiB of swap", swap/(1<<20))
+		}
+		got, err := strconv.ParseFloat(r.file("memory", uid, containerID(w, uid)+"/"+name), 64)
+		if err != nil || math.Abs(got-want) > 4096 {
+			t.Errorf("%s is %v (%v), want %v", name, got, err, want)
+		}
+		w.clear([]model.UID{uid})
+	})
 	t.Run("the runtime is killed", func(t *testing.T) {
 		w := newRealWorld(t, r)
 		uids := w.shells(8, "a", obedient)
@@ -203,13 +234,37 @@ func (w *world) clear(uids []model.UID) {
 func quota(r *realRuntime, uid model.UID) float64 { return cores(r, uid, "") }
 
 func containerQuota(w *world, uid model.UID) float64 {
-	id := w.get(uid).Status.ContainerStatuses[0].ContainerID
-	return cores(w.real, uid, strings.TrimPrefix(id, "containerd://")+"/")
+	return cores(w.real, uid, containerID(w, uid)+"/")
+}
+
+// containerID is the runtime's id of a pod's one container, and the name of its cgroup in the pod's.
+func containerID(w *world, uid model.UID) string {
+	return strings.TrimPrefix(w.get(uid).Status.ContainerStatuses[0].ContainerID, "containerd://")
+}
+
+// meminfo is a line of /proc/meminfo in bytes.
+func meminfo(t *testing.T, key string) float64 {
+	t.Helper()
+	text, err := os.ReadFile("/proc/meminfo")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, line := range strings.Split(string(text), "\n") {
+		if v, ok := strings.CutPrefix(line, key+":"); ok {
+			var kib float64
+			if _, err := fmt.Sscan(v, &kib); err != nil {
+				t.Fatal(err)
+			}
+			return kib * 1024
+		}
+	}
+	t.Fatalf("no %s", key)
+	return 0
 }
 
 func cores(r *realRuntime, uid model.UID, below string) float64 {
 	text := ""
-	if unified(r) {
+	if unified() {
 		text = r.file("", uid, below+"cpu.max")
 	} else {
 		text = r.file("cpu", uid, below+"cpu.cfs_quota_us") + " " + r.file("cpu", uid, below+"cpu.cfs_period_us")
@@ -224,7 +279,7 @@ func cores(r *realRuntime, uid model.UID, below string) float64 {
 // memoryLimit is a pod's memory limit in bytes.
 func memoryLimit(r *realRuntime, uid model.UID) int64 {
 	name := "memory.limit_in_bytes"
-	if unified(r) {
+	if unified() {
 		name = "memory.max"
 	}
 	n, err := strconv.ParseInt(r.file("memory", uid, name), 10, 64)
@@ -236,7 +291,7 @@ func memoryLimit(r *realRuntime, uid model.UID) int64 {
 
 // usage is the CPU time that a pod has used.
 func usage(r *realRuntime, uid model.UID) time.Duration {
-	if !unified(r) {
+	if !unified() {
 		n, _ := strconv.ParseInt(r.file("cpuacct", uid, "cpuacct.usage"), 10, 64)
 		return time.Duration(n)
 	}
@@ -247,11 +302,4 @@ func usage(r *realRuntime, uid model.UID) time.Duration {
 		}
 	}
 	return time.Duration(n) * time.Microsecond
-}
-
-func unified(r *realRuntime) bool {
-	for _, g := range r.podGroups() {
-		return strings.HasPrefix(g, "/sys/fs/cgroup"+r.group)
-	}
-	return false
 }

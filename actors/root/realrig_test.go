@@ -180,6 +180,12 @@ func (r *realRuntime) mounts() []string {
 	return out
 }
 
+// unified says that the machine has cgroup v2.
+func unified() bool {
+	_, err := os.Stat(cgroupfs.DefaultRoot + "/cgroup.controllers")
+	return err == nil
+}
+
 // podGroups are the cgroups of pods.
 func (r *realRuntime) podGroups() []string {
 	var out []string
@@ -207,13 +213,16 @@ func (r *realRuntime) file(controller string, uid model.UID, name string) string
 }
 
 // newRealWorld is a world around a real containerd.
-func newRealWorld(t *testing.T, r *realRuntime) *world {
+func newRealWorld(t *testing.T, r *realRuntime, options ...func(*world)) *world {
 	t.Helper()
 	w := &world{t: t, real: r, dir: r.dir + "/agent", store: map[model.UID]*v1.Pod{}, asked: map[model.UID]*int64{}, facts: map[model.UID]*fact{}}
 	if err := os.MkdirAll(w.dir, 0o755); err != nil {
 		t.Fatal(err)
 	}
 	w.rec = proxy.NewRecorder(&w.log)
+	for _, o := range options {
+		o(w)
+	}
 	t.Cleanup(func() {
 		if t.Failed() {
 			t.Logf("the agent's log:\n%s", w.words.bytes())

@@ -20,6 +20,7 @@ import (
 	v1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/klog/v2"
+	kubeletconfigv1beta1 "k8s.io/kubelet/config/v1beta1"
 
 	"github.com/troupe-dev/troupe/cmd/troupe/kubeletconfig"
 	"github.com/troupe-dev/troupe/cri/proxy"
@@ -45,6 +46,8 @@ type world struct {
 	tap     func(*v1.Event)
 	wrap    func(*spawn.Cell, spawn.Receiver) spawn.Receiver
 	latency sim.Latency
+	// configure changes the agents' configuration (nil: not).
+	configure func(*kubeletconfigv1beta1.KubeletConfiguration)
 
 	mu    sync.Mutex
 	store map[model.UID]*v1.Pod // with the newest status that was written
@@ -122,6 +125,9 @@ func (w *world) start() {
 	k := kubeletconfig.NewDefault()
 	k.CgroupRoot, k.PodLogsDir = "/", w.dir+"/logs"
 	k.MaxPods = 1000
+	if w.configure != nil {
+		w.configure(k)
+	}
 	d := Deps{Runtime: wrapped, Images: wrapped, Logger: w.logger(), Applier: w.groups, Tap: w.tap, Wrap: w.wrap}
 	if w.real != nil {
 		k.CgroupRoot, d.Applier = w.real.group, nil

@@ -9,7 +9,6 @@ import (
 	"k8s.io/component-helpers/scheduling/corev1/nodeaffinity"
 	"k8s.io/klog/v2"
 
-	"github.com/troupe-dev/troupe/actors/source/podchange"
 	"github.com/troupe-dev/troupe/cgroups"
 )
 
@@ -101,7 +100,7 @@ func (l *Ledger) checkPlace(pod *v1.Pod, node Node) *Refusal {
 	if !l.Has(pod.UID) && l.conflicts(pod) {
 		against(NodePorts, "node(s) didn't have free ports for the requested pod ports")
 	}
-	if !isStatic(pod) && untolerated(pod, node.Object) {
+	if !cgroups.Static(pod) && untolerated(pod, node.Object) {
 		against(TaintToleration, "node(s) had taints that the pod didn't tolerate")
 	}
 	switch {
@@ -191,11 +190,6 @@ func untolerated(pod *v1.Pod, node *v1.Node) bool {
 		return t.Effect == v1.TaintEffectNoExecute // the others are the scheduler's
 	}, false)
 	return found
-}
-
-func isStatic(pod *v1.Pod) bool {
-	source, ok := pod.Annotations[podchange.ConfigSource]
-	return ok && source != "api"
 }
 
 func wantsAppArmor(pod *v1.Pod) bool {

@@ -256,12 +256,12 @@ func (a *Actor) count(e containermsg.Done) {
 	if e.Op != containermsg.OpStart && (e.Op != containermsg.OpCreate || e.Class == model.OutcomeOK) {
 		return
 	}
-	kind, code := "container", ""
+	kind, code := observe.Container, ""
 	switch a.state.Kind {
 	case model.KindInit, model.KindSidecar:
-		kind = "init_container"
+		kind = observe.InitContainer
 	case model.KindEphemeral:
-		kind = "ephemeral_container"
+		kind = observe.EphemeralContainer
 	case model.KindApp:
 	}
 	if e.Class != model.OutcomeOK {

@@ -188,11 +188,16 @@ func (a *Actor) publish(c *spawn.Cell, now time.Time) {
 	if !changed && a.statusOf == a.state.Pod {
 		return
 	}
+	before := a.status
+	if !a.built {
+		before = a.state.Pod.Status // what an agent before this one said
+	}
 	a.status, a.built, a.statusOf = st, true, a.state.Pod
 	a.seen()
 	if !changed {
 		return // only the object is newer; the status actor compares it with what it last said by itself
 	}
+	observeEnds(a.deps.Observer, &before, &st)
 	a.state.PubGen++
 	a.published = now
 	a.deps.Status.Tell(statusmsg.Publish{Pod: a.state.Pod, Status: st, Gen: a.state.PubGen, Reply: c.Self()})

@@ -3,8 +3,11 @@ package pod
 import (
 	"time"
 
+	v1 "k8s.io/api/core/v1"
+
 	"github.com/troupe-dev/troupe/actors/pod/podplan"
 	"github.com/troupe-dev/troupe/messages/model"
+	"github.com/troupe-dev/troupe/messages/observe"
 )
 
 // observe tells once when all containers of a pod that this agent started run.
@@ -40,4 +43,37 @@ func (a *Actor) observe(now time.Time) {
 		apart = pulled.Sub(a.firstSeen)
 	}
 	a.deps.Observer.PodStarted(a.state.Pod.CreationTimestamp.Time, a.firstSeen, now, max(apart, 0))
+}
+
+// observeEnds tells of each container whose end the newer status shows and the older one did not, also when the next
+// instance runs already.
+func observeEnds(o observe.Observer, before, after *v1.PodStatus) {
+	for _, list := range []struct {
+		kind          string
+		before, after []v1.ContainerStatus
+	}{
+		{observe.InitContainer, before.InitContainerStatuses, after.InitContainerStatuses},
+		{observe.Container, before.ContainerStatuses, after.ContainerStatuses},
+		{observe.EphemeralContainer, before.EphemeralContainerStatuses, after.EphemeralContainerStatuses},
+	} {
+		for i := range list.after {
+			var was *v1.ContainerStateTerminated
+			for j := range list.before {
+				if list.before[j].Name == list.after[i].Name {
+					was = ended(&list.before[j])
+				}
+			}
+			if is := ended(&list.after[i]); is != nil && (was == nil || was.ContainerID != is.ContainerID) {
+				o.ContainerTerminated(list.kind, is.ExitCode, is.Reason)
+			}
+		}
+	}
+}
+
+// ended is the newest end that a status shows.
+func ended(s *v1.ContainerStatus) *v1.ContainerStateTerminated {
+	if s.State.Terminated != nil {
+		return s.State.Terminated
+	}
+	return s.LastTerminationState.Terminated
 }

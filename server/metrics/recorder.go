@@ -4,6 +4,7 @@
 package metrics
 
 import (
+	"strconv"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -22,6 +23,7 @@ type Recorder struct {
 	startedPodErrors    prometheus.Counter
 	userns              *usernsPods
 	startedContainers   *prometheus.CounterVec
+	terminated          *prometheus.CounterVec
 	startErrors         *prometheus.CounterVec
 	podStart            prometheus.Histogram
 	podStartSLI         prometheus.Histogram
@@ -90,6 +92,7 @@ func (r *Recorder) podMetrics() {
 	r.startedPodErrors = counter(g, "kubelet_started_pods_errors_total", "Pod sandboxes that could not be started.")
 	r.userns = newUsernsPods(g)
 	r.startedContainers = counterVec(g, "kubelet_started_containers_total", "Containers started, by type.", "container_type")
+	r.terminated = counterVec(g, "kubelet_terminated_containers_total", "Containers that have ended, by type, exit code and reason.", "container_type", "exit_code", "reason")
 	r.startErrors = counterVec(g, "kubelet_started_containers_errors_total", "Containers that could not be started, by type and reason.", "container_type", "code")
 	r.podStart = histogram(g, "kubelet_pod_start_duration_seconds", "Time from first sight of a pod to its containers running.", start)
 	r.podStartSLI = histogram(g, "kubelet_pod_start_sli_duration_seconds", "Time from a pod's creation to its containers observed running, without image pulls and init containers.", start)
@@ -121,6 +124,11 @@ func (r *Recorder) ContainerStarted(kind, code string) {
 	if code != "" {
 		r.startErrors.WithLabelValues(kind, code).Inc()
 	}
+}
+
+// ContainerTerminated tells of the end of a container, with what its status says of it.
+func (r *Recorder) ContainerTerminated(kind string, exitCode int32, reason string) {
+	r.terminated.WithLabelValues(kind, strconv.Itoa(int(exitCode)), reason).Inc()
 }
 
 // StatusAcknowledged tells how long the API server took to hold a status, from the change on.

@@ -26,8 +26,8 @@ import (
 	"k8s.io/klog/v2"
 	kubeletconfig "k8s.io/kubelet/config/v1beta1"
 
-	"github.com/troupe-dev/troupe/actors/durable"
 	"github.com/troupe-dev/troupe/actors/image/keyring"
+	"github.com/troupe-dev/troupe/actors/node/durable"
 	"github.com/troupe-dev/troupe/messages/model"
 )
 

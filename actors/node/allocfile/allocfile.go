@@ -14,7 +14,7 @@ import (
 	v1 "k8s.io/api/core/v1"
 	"k8s.io/utils/dump"
 
-	"github.com/troupe-dev/troupe/actors/durable"
+	"github.com/troupe-dev/troupe/actors/node/durable"
 	"github.com/troupe-dev/troupe/messages/model"
 )
 

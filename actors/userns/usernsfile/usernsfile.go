@@ -10,7 +10,7 @@ import (
 	"os"
 	"path/filepath"
 
-	"github.com/troupe-dev/troupe/actors/durable"
+	"github.com/troupe-dev/troupe/actors/node/durable"
 	"github.com/troupe-dev/troupe/messages/model"
 )
 

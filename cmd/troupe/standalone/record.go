@@ -12,7 +12,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/uuid"
 
-	"github.com/troupe-dev/troupe/actors/durable"
+	"github.com/troupe-dev/troupe/actors/node/durable"
 )
 
 // Record says who runs and what it changed on the host. It is written before anything is changed and removed when

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -50,6 +51,7 @@ var machine = nodestatus.Machine{Cores: 2, Memory: 4 << 30, Storage: 10 << 30, K
 func newRig(t *testing.T, standalone bool, change func(*Config), objects ...runtime.Object) *rig {
 	t.Helper()
 	r := &rig{client: fake.NewClientset(objects...), events: record.NewFakeRecorder(100)}
+	r.client.PrependReactor("*", "nodes", versioned(r.client.Tracker()))
 	r.client.PrependReactor("*", "*", func(a k8stesting.Action) (bool, runtime.Object, error) {
 		r.mu.Lock()
 		defer r.mu.Unlock()
@@ -90,6 +92,28 @@ func newRig(t *testing.T, standalone bool, change func(*Config), objects ...runt
 	})
 	synctest.Wait()
 	return r
+}
+
+// versioned makes node objects grow older with each write, as an API server does: without versions, a watch that shows an
+// earlier state late cannot be told from a change by others.
+func versioned(tracker k8stesting.ObjectTracker) k8stesting.ReactionFunc {
+	write := k8stesting.ObjectReaction(tracker)
+	version := 10
+	return func(a k8stesting.Action) (bool, runtime.Object, error) {
+		switch a.GetVerb() {
+		case "create", "update", "patch":
+		default:
+			return false, nil, nil
+		}
+		done, o, err := write(a)
+		if err != nil {
+			return done, o, err
+		}
+		node := o.(*v1.Node).DeepCopy()
+		version++
+		node.ResourceVersion = strconv.Itoa(version)
+		return true, node, tracker.Update(a.GetResource(), node, "")
+	}
 }
 
 func (r *rig) hear(m any) {
@@ -220,7 +244,7 @@ func TestRegistrationBacksOff(t *testing.T) {
 
 func TestExistingNodeIsReconciled(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		old := &v1.Node{ObjectMeta: metav1.ObjectMeta{Name: "n", UID: "1", Labels: map[string]string{v1.LabelArchStable: "other", "mine": "x"}},
+		old := &v1.Node{ObjectMeta: metav1.ObjectMeta{Name: "n", UID: "1", ResourceVersion: "1", Labels: map[string]string{v1.LabelArchStable: "other", "mine": "x"}},
 			Status: v1.NodeStatus{NodeInfo: v1.NodeSystemInfo{BootID: "earlier"}, Addresses: []v1.NodeAddress{{Type: v1.NodeInternalIP, Address: "1.1.1.1"}},
 				Capacity: v1.ResourceList{"example.com/dongle": resource.MustParse("1")}}}
 		r := newRig(t, false, nil, old)

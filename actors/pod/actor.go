@@ -189,8 +189,8 @@ func (a *Actor) publish(c *spawn.Cell, now time.Time) {
 		return
 	}
 	before := a.status
-	if !a.built {
-		before = a.state.Pod.Status // what an agent before this one said
+	if a.statusOf == nil {
+		before = a.state.Pod.Status // what was said before this actor's time
 	}
 	a.status, a.built, a.statusOf = st, true, a.state.Pod
 	a.seen()

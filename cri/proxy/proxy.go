@@ -1,5 +1,6 @@
 // Package proxy stands between an agent and its runtime: it injects faults into chosen calls and records every call,
-// so that what the agent did can be checked against its invariants from a log that the agent did not write.
+// so that what the agent did can be checked against its invariants from a log that the agent did not write. It can count
+// the calls and their time as well (Count), which is all that the bench wants of it.
 //
 // Wrap puts it around a cri.Runtime inside a process; Serve puts it between two sockets, for any agent. Faults, records
 // and the checker (Check) are the same.

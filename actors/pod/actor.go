@@ -154,7 +154,7 @@ func (a *Actor) step(c *spawn.Cell, ev podmsg.Event) {
 	}
 	if a.state.Orphan {
 		a.state.PubGen, a.state.AckedGen = 1, 1 // nobody is told of it
-	} else if !unseen(ev) || before != podplan.StageOf(&a.state) {
+	} else if !a.built || !podstatus.Silent(ev, before, podplan.StageOf(&a.state)) {
 		a.publish(c, now)
 	}
 	a.explain.update(c, a, before, now, ev)
@@ -165,16 +165,6 @@ func (a *Actor) step(c *spawn.Cell, ev podmsg.Event) {
 		a.deps.Status.Tell(statusmsg.Forget{UID: a.state.Pod.UID})
 		a.deps.Pods.Tell(podsmsg.Ended{UID: a.state.Pod.UID, Incarnation: a.incarnation})
 	}
-}
-
-// unseen: an event that by itself changes nothing that a status shows. Building and comparing one costs more than all else
-// in a step, and acknowledgements and hints are every third message of a pod that starts.
-func unseen(ev podmsg.Event) bool {
-	switch ev.(type) {
-	case podmsg.Acked, podmsg.Dirty:
-		return true
-	}
-	return false
 }
 
 // publish builds the status and passes it on when a reader could see a difference.

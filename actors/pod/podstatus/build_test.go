@@ -185,9 +185,9 @@ func TestPhaseSticks(t *testing.T) {
 			t.Errorf("%s, as was said before, became %s", phase, got.Phase)
 		}
 		w = newWorld(v1.RestartPolicyAlways, "a").running("a", true)
-		w.pod.Status.Phase = phase
-		if got := w.build(); got.Phase != phase {
-			t.Errorf("%s, as the API has it, became %s", phase, got.Phase)
+		w.prev.Phase, w.pod.Status.Phase, w.pod.Status.Reason, w.pod.Status.Message = v1.PodRunning, phase, "Evicted", "low"
+		if got := w.build(); got.Phase != phase || got.Reason != "Evicted" || got.Message != "low" {
+			t.Errorf("%s, as the API has it, became %s, %q", phase, got.Phase, got.Reason)
 		}
 	}
 	t.Run("Running stays although init runs again in a new sandbox", func(t *testing.T) {
@@ -385,6 +385,15 @@ func TestContainerStates(t *testing.T) {
 		w.prev.ContainerStatuses = []v1.ContainerStatus{{Name: "a", ContainerID: "containerd://older", RestartCount: 7,
 			State: v1.ContainerState{Terminated: &v1.ContainerStateTerminated{ExitCode: 9}}}}
 		if c := find(w.build(), "a"); c.RestartCount != 7 || c.LastTerminationState.Terminated == nil || c.LastTerminationState.Terminated.ExitCode != 9 {
+			t.Fatalf("%+v", c)
+		}
+	})
+	t.Run("an end that was made up is nobody's last one", func(t *testing.T) {
+		w := newWorld(v1.RestartPolicyAlways, "a").exited("a", 0, true)
+		w.prev.ContainerStatuses = []v1.ContainerStatus{{Name: "a",
+			State:                v1.ContainerState{Terminated: &v1.ContainerStateTerminated{ExitCode: 137, Reason: "ContainerStatusUnknown"}},
+			LastTerminationState: v1.ContainerState{Terminated: &v1.ContainerStateTerminated{ExitCode: 9, ContainerID: "containerd://older"}}}}
+		if c := find(w.build(), "a"); c.LastTerminationState.Terminated == nil || c.LastTerminationState.Terminated.ExitCode != 9 {
 			t.Fatalf("%+v", c)
 		}
 	})

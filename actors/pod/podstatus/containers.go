@@ -71,7 +71,8 @@ func (b *builder) container(spec *v1.Container, prev *v1.ContainerStatus, init b
 	if v.Last != nil && v.Last.Detailed {
 		st.LastTerminationState = v1.ContainerState{Terminated: b.terminated(v.Last)}
 	}
-	if prev != nil && cur != nil && prev.State.Terminated != nil && prev.ContainerID != b.id(cur) && (v.Last == nil || !v.Last.Detailed) {
+	// An end that was made up (closeOne) is no container's: it is nobody's last one.
+	if prev != nil && cur != nil && prev.State.Terminated != nil && prev.ContainerID != "" && prev.ContainerID != b.id(cur) && (v.Last == nil || !v.Last.Detailed) {
 		st.LastTerminationState = prev.State // the runtime has only the newest one left
 	}
 	switch {

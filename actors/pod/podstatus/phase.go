@@ -37,11 +37,12 @@ func (b *builder) phase(out *v1.PodStatus) {
 	switch {
 	case out.Phase == b.prev.Phase:
 		out.Reason, out.Message = b.prev.Reason, b.prev.Message
-		if out.Phase == b.pod.Status.Phase {
-			out.Reason, out.Message = or(out.Reason, b.pod.Status.Reason), or(out.Message, b.pod.Status.Message)
-		}
 	case byNode && out.Phase == v1.PodFailed:
 		out.Reason, out.Message = e.Reason, e.Message
+	}
+	// The object may be ahead of what was built last: an earlier life of this actor, or somebody else, gave the phase.
+	if out.Phase == b.pod.Status.Phase && (out.Phase == b.prev.Phase || terminal(out.Phase)) {
+		out.Reason, out.Message = or(out.Reason, b.pod.Status.Reason), or(out.Message, b.pod.Status.Message)
 	}
 }
 

@@ -156,7 +156,7 @@ func (a *agent) tellPod(from string, ev podmsg.Event) {
 
 func (a *agent) step(ev podmsg.Event) {
 	w := a.w
-	before := a.state.End
+	before, stage := a.state.End, podplan.StageOf(&a.state)
 	var acts []podplan.Action
 	var deadline time.Time
 	if before != nil {
@@ -178,7 +178,7 @@ func (a *agent) step(ev podmsg.Event) {
 		}
 		a.perform(act)
 	}
-	a.publish()
+	a.publish(podstatus.Silent(ev, stage, podplan.StageOf(&a.state)), ev)
 	if finished {
 		a.checkGone("Finish")
 		if w.api != nil {
@@ -190,14 +190,20 @@ func (a *agent) step(ev podmsg.Event) {
 	}
 }
 
-func (a *agent) publish() {
+func (a *agent) publish(silent bool, ev podmsg.Event) {
 	if !a.state.Listed || a.state.Admission == podplan.NotAsked && a.state.End == nil {
 		return
 	}
 	st := podstatus.Build(&a.state, node, &a.status, a.w.now)
 	a.checkStatus(&a.status, &st)
+	if again := podstatus.Build(&a.state, node, &st, a.w.now); !reflect.DeepEqual(again, st) {
+		a.w.fail("built twice, a status differs from itself:\n%+v\n%+v", st, again)
+	}
 	if a.built && reflect.DeepEqual(st, a.status) {
 		return
+	}
+	if silent && a.built {
+		a.w.fail("%T is said to change nothing in the status, but it did", ev)
 	}
 	a.status, a.built = st, true
 	a.state.PubGen++

@@ -53,6 +53,7 @@ func (l *lane) add(ctx context.Context, job Job) {
 	defer l.mu.Unlock()
 	if l.waiting() == 0 && l.free() && ctx.Err() == nil {
 		l.begin(c, c.queuedAt)
+		go l.run(c)
 		return
 	}
 	if job.Ahead {
@@ -86,8 +87,8 @@ func (l *lane) cancelQueued(c *call) {
 	l.run(c)
 }
 
-// fill starts what fits.
-func (l *lane) fill(now time.Time) {
+// fill begins what fits. The first call of it is left to the caller to run, the others run.
+func (l *lane) fill(now time.Time) (first *call) {
 	for l.waiting() > 0 && l.free() {
 		c := l.ahead.head
 		if c == nil {
@@ -99,10 +100,17 @@ func (l *lane) fill(now time.Time) {
 			c.stop = nil
 		}
 		l.begin(c, now)
+		if first == nil {
+			first = c
+		} else {
+			go l.run(c)
+		}
 	}
 	l.arm(now)
+	return first
 }
 
+// begin gives c a slot; it has to be run then.
 func (l *lane) begin(c *call, now time.Time) {
 	c.startedAt, c.epoch = now, l.width.epoch
 	c.counted, c.slotted = true, true
@@ -114,24 +122,38 @@ func (l *lane) begin(c *call, now time.Time) {
 			l.set(at, now)
 		}
 	}
-	go l.run(c)
 }
 
-// run calls Fn and gives the slot back.
+// run makes c and then, on the same goroutine, whatever its end makes room for: a stack that has grown to the depth of a
+// call is used again, which in a burst saves each call the copying of its own.
 func (l *lane) run(c *call) {
+	for c != nil {
+		c = l.one(c)
+	}
+}
+
+// one calls Fn and gives the slot back. It returns the call that takes the slot next, for the caller to run.
+func (l *lane) one(c *call) (next *call) {
 	ctx, cancel := c.ctx, context.CancelFunc(func() {})
 	if c.job.Timeout > 0 {
 		ctx, cancel = context.WithTimeout(ctx, c.job.Timeout)
 	}
 	var err error
+	returned := false
 	defer func() { // also on runtime.Goexit
 		cancel()
-		l.finish(c, err)
+		next = l.finish(c, err)
+		if !returned && next != nil {
+			go l.run(next) // this goroutine ends
+		}
 	}()
 	l.call(ctx, &c.job, &err)
+	returned = true
+	return nil
 }
 
-func (l *lane) finish(c *call, err error) {
+// finish accounts for the end of c and begins what fits now. The first of it is left to the caller to run.
+func (l *lane) finish(c *call, err error) (next *call) {
 	now := time.Now()
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -151,7 +173,7 @@ func (l *lane) finish(c *call, err error) {
 			l.width.sample(op, took, c.epoch, l.waiting() > 0)
 		}
 	}
-	l.fill(now)
+	return l.fill(now)
 }
 
 func (l *lane) op(name string) *opStats {
@@ -231,5 +253,7 @@ func (l *lane) sweep() {
 			l.counted--
 		}
 	}
-	l.fill(now)
+	if c := l.fill(now); c != nil {
+		go l.run(c)
+	}
 }

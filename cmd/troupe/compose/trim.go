@@ -2,36 +2,36 @@ package compose
 
 import (
 	"context"
-	"os"
 	"runtime/debug"
 	"runtime/metrics"
 	"time"
 )
 
 const (
-	// trimEvery is how often the heap is looked at. A look costs microseconds.
+	// trimEvery is how often the heap of an idle agent is looked at. A look costs microseconds.
 	trimEvery = 10 * time.Second
-	// quietAlloc is what may be allocated, in bytes, between two looks of an agent that counts as idle.
-	quietAlloc = 4 << 20
+	// trimSoon is how often that of a busy one is, so that what a burst leaves is given back soon after its end, and not
+	// within the hours of idleness that follow.
+	trimSoon = time.Second
+	// quietRate is what an agent that counts as idle may allocate, in bytes per second.
+	quietRate = 400 << 10
 	// worthTrimming is the memory, in bytes, for which a collection is made and pages are given back.
 	worthTrimming = 12 << 20
-	// garbagePercent is how far the heap may grow between collections, in percent of what is live. With Go's default of 100
-	// an agent was 10 MB larger after it had started 500 pods (132 against 122 MB, one run each), and a difference in CPU
-	// did not stand out of the noise; below 50 it did.
-	garbagePercent = 60
 )
 
 // heapSample is the heap at one moment, in bytes: allocated so far, live at the last collection, occupied now (live and
 // garbage), and free but not given back.
 type heapSample struct{ allocated, live, occupied, free uint64 }
 
-// trimmable says whether a burst has left much behind and is over. The garbage collector lets the heap grow to twice what
-// is live, and keeps it there: right while pods start and stop, but on a node that is idle for hours afterwards it is
-// memory that pods could have.
-func (s heapSample) trimmable(before heapSample) bool {
-	if s.allocated-before.allocated > quietAlloc {
-		return false
-	}
+// quiet says whether the agent did next to nothing in the time since before.
+func (s heapSample) quiet(before heapSample, since time.Duration) bool {
+	return float64(s.allocated-before.allocated) <= quietRate*since.Seconds()
+}
+
+// worth says whether a collection would give much back. The garbage collector lets the heap grow to a multiple of what is
+// live, and keeps it there: right while pods start and stop, but on a node that is idle for hours afterwards it is memory
+// that pods could have.
+func (s heapSample) worth() bool {
 	garbage := uint64(0)
 	if s.occupied > s.live {
 		garbage = s.occupied - s.live
@@ -39,14 +39,13 @@ func (s heapSample) trimmable(before heapSample) bool {
 	return garbage+s.free > worthTrimming
 }
 
-// trim keeps the process small: it sets how far the heap may grow, unless GOGC says so, and gives memory back to the
-// system whenever the agent has become idle, until ctx ends.
+// trim keeps the process small: it gives memory back to the system when the agent has become idle, until ctx ends. How far
+// the heap may grow in a burst is left to Go's default (GOGC=100): with 60 the collections took a tenth more CPU while 500
+// pods ended, with 150 and more what was live lay so far apart afterwards that 5 to 10 MB more could not be given back.
 func trim(ctx context.Context) {
-	if os.Getenv("GOGC") == "" {
-		debug.SetGCPercent(garbagePercent)
-	}
 	var before heapSample
-	for t := time.NewTicker(trimEvery); ; {
+	wait := trimEvery
+	for t := time.NewTimer(wait); ; t.Reset(wait) {
 		select {
 		case <-ctx.Done():
 			t.Stop()
@@ -54,9 +53,13 @@ func trim(ctx context.Context) {
 		case <-t.C:
 		}
 		now := readHeap()
-		if now.trimmable(before) {
-			debug.FreeOSMemory()
-			now = readHeap()
+		quiet := now.quiet(before, wait)
+		if wait = trimSoon; quiet {
+			wait = trimEvery
+			if now.worth() {
+				debug.FreeOSMemory()
+				now = readHeap()
+			}
 		}
 		before = now
 	}

@@ -3,23 +3,42 @@ package compose
 import (
 	"runtime"
 	"testing"
+	"time"
 )
 
-func TestTrimmable(t *testing.T) {
+func TestWhatIsWorthTrimming(t *testing.T) {
 	const mb = 1 << 20
-	before := heapSample{allocated: 100 * mb, live: 20 * mb, occupied: 40 * mb}
 	for _, tc := range []struct {
 		name string
-		now  heapSample
+		heap heapSample
 		want bool
 	}{
-		{"a burst that goes on", heapSample{allocated: 110 * mb, live: 20 * mb, occupied: 45 * mb}, false},
-		{"the burst is over and left garbage", heapSample{allocated: 101 * mb, live: 20 * mb, occupied: 41 * mb}, true},
-		{"or pages", heapSample{allocated: 101 * mb, live: 20 * mb, occupied: 22 * mb, free: 15 * mb}, true},
-		{"little is left", heapSample{allocated: 101 * mb, live: 20 * mb, occupied: 25 * mb, free: 2 * mb}, false},
-		{"a count of live bytes that is older", heapSample{allocated: 101 * mb, live: 50 * mb, occupied: 30 * mb}, false},
+		{"garbage", heapSample{live: 20 * mb, occupied: 41 * mb}, true},
+		{"pages", heapSample{live: 20 * mb, occupied: 22 * mb, free: 15 * mb}, true},
+		{"little", heapSample{live: 20 * mb, occupied: 25 * mb, free: 2 * mb}, false},
+		{"a count of live bytes that is older", heapSample{live: 50 * mb, occupied: 30 * mb}, false},
 	} {
-		if got := tc.now.trimmable(before); got != tc.want {
+		if got := tc.heap.worth(); got != tc.want {
+			t.Errorf("%s: %t", tc.name, got)
+		}
+	}
+}
+
+func TestQuiet(t *testing.T) {
+	const kb = 1 << 10
+	before := heapSample{allocated: 100 * kb}
+	for _, tc := range []struct {
+		name  string
+		bytes uint64
+		since time.Duration
+		want  bool
+	}{
+		{"nothing happened", 0, time.Second, true},
+		{"a status or two", 300 * kb, time.Second, true},
+		{"pods start", 2000 * kb, time.Second, false},
+		{"the same, but over a long time", 2000 * kb, 10 * time.Second, true},
+	} {
+		if got := (heapSample{allocated: before.allocated + tc.bytes}).quiet(before, tc.since); got != tc.want {
 			t.Errorf("%s: %t", tc.name, got)
 		}
 	}

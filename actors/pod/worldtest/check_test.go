@@ -182,7 +182,8 @@ func (k *child) checkContainer(acts []containerplan.Action) {
 			k.mayRun("started")
 		case containerplan.Stop:
 			calls++
-			if s.Kind == model.KindSidecar && k.a.state.End != nil && w.now.Before(k.a.state.End.Deadline) {
+			// One whose probe failed may be stopped at any time; the order is about being told to end.
+			if s.Kind == model.KindSidecar && s.Revoke != nil && k.a.state.End != nil && w.now.Before(k.a.state.End.Deadline) {
 				for _, name := range w.rt.runningNames("") {
 					if !sidecar(w.first, name) {
 						w.fail("sidecar %s is stopped before %s", k.name, name)

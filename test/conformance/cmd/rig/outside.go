@@ -50,7 +50,7 @@ func outside(what string, args []string) error {
 	if err != nil {
 		return err
 	}
-	lock, err := onlyRun(o.cache)
+	lock, err := onlyRun()
 	if err != nil {
 		return err
 	}
@@ -133,7 +133,7 @@ func (o options) enter(ctx context.Context, ord order) (code int, err error) {
 	if err != nil {
 		return 0, fmt.Errorf("make the namespaces: %w", err)
 	}
-	if err := os.WriteFile(filepath.Join(filepath.Dir(o.cache), "conformance.lock"), fmt.Appendln(nil, p.Pid), 0o644); err != nil {
+	if err := os.WriteFile(lockFile, fmt.Appendln(nil, p.Pid), 0o644); err != nil {
 		say("%v", err)
 	}
 	ended := make(chan struct{})
@@ -227,7 +227,7 @@ func execInside(args []string) error {
 	if err != nil {
 		return err
 	}
-	b, err := os.ReadFile(filepath.Join(filepath.Dir(o.cache), "conformance.lock"))
+	b, err := os.ReadFile(lockFile)
 	if err != nil || len(args) == 0 {
 		return fmt.Errorf("no run goes on, or no command (%v)", err)
 	}

@@ -128,9 +128,12 @@ func machine(unified bool) string {
 	return fmt.Sprintf("%d cores, %s, %s", cores, kernel, cgroup)
 }
 
-// onlyRun holds the machine for one run at a time: they share a cgroup path.
-func onlyRun(cache string) (*os.File, error) {
-	f, err := os.OpenFile(filepath.Join(filepath.Dir(cache), "conformance.lock"), os.O_CREATE|os.O_RDWR, 0o644)
+// lockFile holds the process of the run that goes on. It is the machine's, whatever cache a run uses: runs share a cgroup path.
+const lockFile = "/run/troupe-conformance.lock"
+
+// onlyRun holds the machine for one run at a time.
+func onlyRun() (*os.File, error) {
+	f, err := os.OpenFile(lockFile, os.O_CREATE|os.O_RDWR, 0o644)
 	if err != nil {
 		return nil, err
 	}

@@ -16,9 +16,13 @@ func TestSilent(t *testing.T) {
 	}{
 		{"an acknowledgement", podmsg.Acked{}, true},
 		{"a hint", podmsg.Dirty{}, true},
+		{"what the node waits for", podmsg.Gate{}, true},
+		{"the volumes are gone", podmsg.VolumesGone{}, true},
 		{"the cgroup is gone", podmsg.CgroupGone{}, true},
 		{"the directories are gone", podmsg.Done{Op: podmsg.OpRemoveDirs}, true},
 		{"the cgroup has what a resize asked for", podmsg.CgroupReady{}, false},
+		{"volumes are there, so containers may start", podmsg.VolumesReady{}, false},
+		{"a sandbox that never stopped is removed", podmsg.Done{Op: podmsg.OpRemoveSandbox}, false},
 		{"the sandbox has stopped", podmsg.Done{Op: podmsg.OpStopSandbox}, false},
 		{"a container changed", podmsg.Child{}, false},
 		{"another object", podmsg.Desired{}, false},

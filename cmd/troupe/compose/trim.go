@@ -10,7 +10,7 @@ import (
 const (
 	// trimEvery is how often the heap of an idle agent is looked at. A look costs microseconds.
 	trimEvery = 10 * time.Second
-	// trimSoon is how often that of a busy one is, so that what a burst leaves is given back soon after its end, and not
+	// trimSoon is how often the heap of a busy one is looked at, so that what a burst leaves is given back soon after its end, and not
 	// within the hours of idleness that follow.
 	trimSoon = time.Second
 	// quietRate is what an agent that counts as idle may allocate, in bytes per second.
@@ -40,8 +40,8 @@ func (s heapSample) worth() bool {
 }
 
 // trim keeps the process small: it gives memory back to the system when the agent has become idle, until ctx ends. How far
-// the heap may grow in a burst is left to Go's default (GOGC=100): with 60 the collections took a tenth more CPU while 500
-// pods ended, with 150 and more what was live lay so far apart afterwards that 5 to 10 MB more could not be given back.
+// the heap may grow in a burst is left to Go's default (GOGC=100): with 60 the agent took a tenth more CPU while 500 pods
+// ended, with 150 what was live lay so far apart afterwards that 5 to 12 MB more could not be given back (three runs each).
 func trim(ctx context.Context) {
 	var before heapSample
 	wait := trimEvery

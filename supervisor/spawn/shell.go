@@ -23,7 +23,7 @@ func (c *Cell) props() *actor.Props {
 		mb := actor.UnboundedLockfree()()
 		c.entry.SetMailbox(mb.UserMessageCount)
 		return mb
-	}))
+	}), actor.WithDispatcher(&c.sys.turns))
 }
 
 // HandleFailure deals with a child that panicked, on this actor's goroutine.

@@ -59,6 +59,8 @@ type System struct {
 	base time.Time
 	seq  atomic.Uint64
 
+	turns turns
+
 	top  *bound
 	done chan struct{} // closed when every actor has stopped
 
@@ -109,6 +111,7 @@ func (s *System) Stop(ctx context.Context) error {
 	s.as.Root.Stop(s.top.pid)
 	select {
 	case <-s.done:
+		s.turns.end()
 		s.shutdown.Do(s.as.Shutdown)
 		return nil
 	case <-ctx.Done():

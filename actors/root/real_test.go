@@ -111,9 +111,10 @@ func TestReal(t *testing.T) {
 				c := w.get(uid).Status.ContainerStatuses[0]
 				return c.Resources != nil && c.Resources.Limits.Cpu().String() == to.cpu && c.Resources.Limits.Memory().String() == to.memory
 			})
-			if q, m := quota(r, uid), memoryLimit(r, uid); q != to.cores || m != to.bytes {
-				t.Errorf("the pod's cgroup has %v cores and %d bytes, want %v and %d", q, m, to.cores, to.bytes)
-			}
+			// What is lowered is lowered in the container first, and the status tells of that at once.
+			w.until(time.Minute, "the pod's cgroup has "+to.cpu+" and "+to.memory, func() bool {
+				return quota(r, uid) == to.cores && memoryLimit(r, uid) == to.bytes
+			})
 			if q := containerQuota(w, uid); q != to.cores {
 				t.Errorf("the container's cgroup has %v cores, want %v", q, to.cores)
 			}
